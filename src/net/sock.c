@@ -1,0 +1,131 @@
+#include <esclusa/net.h>
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define KEEPALIVE_IDLE_S     60
+#define KEEPALIVE_INTERVAL_S 15
+#define KEEPALIVE_PROBES     4
+
+#define DRAIN_CHUNK 16384
+#define DRAIN_STEPS 16
+
+bool sock_connect(const struct net_addr *to, int *fd_r, int *errno_r)
+{
+    *fd_r = -1;
+    int fd = socket(to->u.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        *errno_r = errno;
+        return false;
+    }
+    /* connect(2): after EINTR the connection goes on being made, as after EINPROGRESS. */
+    if (connect(fd, &to->u.sa, to->length) != 0 && errno != EINPROGRESS && errno != EINTR) {
+        *errno_r = errno;
+        sock_close(fd);
+        return false;
+    }
+    *fd_r = fd;
+    return true;
+}
+
+/* A port of this machine that nobody listens on may be picked as the ephemeral port of the very
+ * connection to it: TCP's simultaneous open (RFC 9293 section 3.5) then joins the socket to
+ * itself, and it would echo what it is sent. */
+static bool is_self_connected(int fd)
+{
+    struct net_addr local;
+    struct net_addr peer;
+    if (!sock_local(fd, &local) || !sock_peer(fd, &peer))
+        return false;
+    if (local.u.sa.sa_family != AF_INET && local.u.sa.sa_family != AF_INET6)
+        return false;
+    return local.length == peer.length && memcmp(&local.u, &peer.u, local.length) == 0;
+}
+
+int sock_connect_result(int fd)
+{
+    int result = 0;
+    socklen_t length = sizeof(result);
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &result, &length) != 0)
+        return errno;
+    if (result == 0 && is_self_connected(fd))
+        return ECONNREFUSED;
+    return result;
+}
+
+static void set_option(int fd, int level, int name, int value)
+{
+    /* A unix socket knows no TCP option: refused there, and of no use. */
+    (void)setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+void sock_tune(int fd)
+{
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+
+size_t sock_unsent(int fd)
+{
+    int bytes = 0;
+    if (ioctl(fd, SIOCOUTQ, &bytes) != 0 || bytes < 0)
+        return 0;
+    return (size_t)bytes;
+}
+
+void sock_reset(int fd)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    sock_close(fd);
+}
+
+void sock_close(int fd)
+{
+    /* close(2): on Linux the descriptor is free even after EINTR; a second close could hit one
+     * that another thread has just got. */
+    (void)close(fd);
+}
+
+enum sock_drain sock_drain(int fd)
+{
+    char dropped[DRAIN_CHUNK];
+    for (int step = 0; step < DRAIN_STEPS; step++) {
+        ssize_t got = recv(fd, dropped, sizeof(dropped), MSG_DONTWAIT);
+        if (got == 0)
+            return SOCK_DRAIN_EOF;
+        if (got < 0 && errno == EAGAIN)
+            return SOCK_DRAIN_AGAIN;
+        if (got < 0 && errno != EINTR)
+            return SOCK_DRAIN_ERROR;
+    }
+    return SOCK_DRAIN_MORE;
+}
+
+static bool take_name(struct net_addr *a, socklen_t length)
+{
+    /* unix(7): a full sun_path is reported one byte longer than the structure. */
+    a->length = length <= sizeof(a->u) ? length : (socklen_t)sizeof(a->u);
+    return true;
+}
+
+bool sock_local(int fd, struct net_addr *a)
+{
+    socklen_t length = sizeof(a->u);
+    memset(a, 0, sizeof(*a));
+    return getsockname(fd, &a->u.sa, &length) == 0 && take_name(a, length);
+}
+
+bool sock_peer(int fd, struct net_addr *a)
+{
+    socklen_t length = sizeof(a->u);
+    memset(a, 0, sizeof(*a));
+    return getpeername(fd, &a->u.sa, &length) == 0 && take_name(a, length);
+}

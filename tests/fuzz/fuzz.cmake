@@ -1,0 +1,38 @@
+# esclusa_fuzz(<name>): tests/fuzz/fuzz_<name>.c and its inputs in tests/fuzz/corpus/<name>/.
+# ESCLUSA_FUZZ on (clang, the "fuzz" preset): a libFuzzer binary, run by hand:
+#   build/fuzz/tests/fuzz_endpoint -max_total_time=60 NEW_DIR tests/fuzz/corpus/endpoint
+# Off: the same source replays its corpus as a test.
+option(ESCLUSA_FUZZ "Build the libFuzzer targets (clang)" OFF)
+
+if(ESCLUSA_FUZZ)
+  if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "ESCLUSA_FUZZ needs clang: -DCMAKE_C_COMPILER=clang")
+  endif()
+  set(esclusa_fuzz_sanitizers address,undefined)
+  # The library is what is searched: without coverage of it the fuzzer is blind. Whatever links it
+  # needs the runtime of that instrumentation.
+  target_compile_options(esclusa_core
+                         PRIVATE -fsanitize=fuzzer-no-link,${esclusa_fuzz_sanitizers}
+                                 -fno-sanitize-recover=all)
+  target_link_options(esclusa_core INTERFACE
+                      -fsanitize=fuzzer-no-link,${esclusa_fuzz_sanitizers})
+endif()
+
+function(esclusa_fuzz name)
+  set(target fuzz_${name})
+  set(corpus ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/${name})
+  if(ESCLUSA_FUZZ)
+    add_executable(${target} fuzz/fuzz_${name}.c)
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer,${esclusa_fuzz_sanitizers}
+                                             -fno-sanitize-recover=all)
+    target_link_options(${target} PRIVATE -fsanitize=fuzzer,${esclusa_fuzz_sanitizers})
+  else()
+    add_executable(${target} fuzz/fuzz_${name}.c fuzz/replay.c)
+    add_test(NAME fuzz_${name}_corpus COMMAND ${target} ${corpus})
+    set_tests_properties(fuzz_${name}_corpus PROPERTIES TIMEOUT 120 LABELS fuzz)
+  endif()
+  target_link_libraries(${target} PRIVATE esclusa_core)
+  esclusa_warnings(${target})
+endfunction()
+
+esclusa_fuzz(endpoint)
