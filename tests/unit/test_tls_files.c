@@ -1,0 +1,261 @@
+/* Reading certificates and keys: each mistake has its own text. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tls_world.h"
+
+#include <sys/stat.h>
+
+/* ---- files ---- */
+
+static void assert_no_profile(const struct tls_settings *settings, const char *path,
+                              const char *option, const char *why)
+{
+    struct error err;
+    error_init(&err);
+    struct tls_profile *profile = tls_profile_create(settings, &err);
+    if (profile != NULL)
+        fail_msg("%s '%s' was taken, should be: %s", option, path, why);
+    char start[600];
+    (void)snprintf(start, sizeof start, "%s '%s': ", option, path);
+    if (strncmp(err.text, start, strlen(start)) != 0)
+        fail_msg("\"%s\" does not start with \"%s\"", err.text, start);
+    assert_has(err.text, why);
+    assert_null(strchr(err.text, '\n'));
+    assert_int_equal(ERR_peek_error(), 0);
+}
+
+static void write_der(const char *path)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(i2d_X509_fp(file, root.cert), 1);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void ca_files(void **state)
+{
+    (void)state;
+    fx_write_text(in_dir("empty.pem"), "");
+    fx_write_text(in_dir("garbage.pem"), "Die Luft der Freiheit weht.\n");
+    fx_write_text(in_dir("damaged.pem"),
+                  "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    fx_write_text(in_dir("cut.pem"), "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIB\n");
+    fx_write(in_dir("key-only.pem"), "w", NULL, root.key);
+    fx_write(in_dir("half.pem"), "w", root.cert, NULL);
+    FILE *half = fopen(in_dir("half.pem"), "a");
+    assert_non_null(half);
+    assert_true(fputs("-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n", half) >= 0);
+    assert_int_equal(fclose(half), 0);
+    write_der(in_dir("der.crt"));
+    static const struct {
+        const char *file, *why;
+    } rows[] = {
+        {"missing.pem", "No such file or directory"},
+        {".", "directory"},
+        {"empty.pem", "empty"},
+        {"garbage.pem", "no PEM certificate"},
+        {"damaged.pem", "certificate 1 in it is damaged"},
+        {"cut.pem", "damaged PEM"},
+        {"key-only.pem", "only a private key"},
+        {"half.pem", "damaged PEM after certificate 1"},
+        {"der.crt", "DER"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct tls_settings s = upstream();
+        s.ca_file = in_dir(rows[i].file);
+        assert_no_profile(&s, s.ca_file, "--ca", rows[i].why);
+        s = downstream();
+        s.ca_file = in_dir(rows[i].file);
+        assert_no_profile(&s, s.ca_file, "--listen-ca", rows[i].why);
+    }
+    if (geteuid() != 0) { /* root reads everything */
+        struct tls_settings s = upstream();
+        s.ca_file = in_dir("locked.pem");
+        fx_write(s.ca_file, "w", root.cert, NULL);
+        assert_int_equal(chmod(s.ca_file, 0), 0);
+        assert_no_profile(&s, s.ca_file, "--ca", "Permission denied");
+    }
+    unlink(in_dir("half.pem")); /* the directory's test wants none of these */
+}
+
+static void assert_trust(const struct tls_settings *settings, const char *trust)
+{
+    struct tls_profile *profile = profile_of(settings);
+    assert_string_equal(tls_profile_trust(profile), trust);
+    tls_profile_destroy(&profile);
+}
+
+static void trust_words(void **state)
+{
+    (void)state;
+    char text[600];
+    struct tls_settings s = upstream();
+    (void)snprintf(text, sizeof text, "%s, 1 certificate", s.ca_file);
+    assert_trust(&s, text);
+    const char *two = in_dir("two.pem");
+    fx_write(two, "w", root.cert, root.key); /* a key beside it does no harm */
+    fx_write(two, "a", other_root.cert, NULL);
+    fx_write(two, "a", root.cert, NULL); /* not counted twice */
+    s.ca_file = two;
+    (void)snprintf(text, sizeof text, "%s, 2 certificates", two);
+    assert_trust(&s, text);
+    s.ca_file = NULL;
+    assert_trust(&s, "system store");
+    s = downstream();
+    assert_trust(&s, "no consumer certificates");
+}
+
+static void ca_directories(void **state)
+{
+    (void)state;
+    char text[600];
+    char path[512];
+    const char *name = in_dir("anchors");
+    assert_int_equal(mkdir(name, 0700), 0);
+    struct tls_settings s = upstream();
+    s.ca_file = NULL;
+    s.ca_dir = name;
+    s.ca_option = "--ca-dir";
+    assert_no_profile(&s, name, "--ca-dir", "no certificate in any");
+    (void)snprintf(path, sizeof path, "%s/a.key", name);
+    fx_write(path, "w", NULL, root.key);
+    (void)snprintf(path, sizeof path, "%s/key.pem", name); /* no certificate: passed over */
+    fx_write(path, "w", NULL, root.key);
+    (void)snprintf(path, sizeof path, "%s/README.txt", name);
+    fx_write(path, "w", sub.cert, NULL);
+    assert_no_profile(&s, name, "--ca-dir", "no certificate in any");
+    (void)snprintf(path, sizeof path, "%s/a.crt", name);
+    fx_write(path, "w", root.cert, NULL);
+    (void)snprintf(path, sizeof path, "%s/01234567.0", name); /* as c_rehash makes it */
+    assert_int_equal(symlink("a.crt", path), 0);
+    (void)snprintf(path, sizeof path, "%s/89abcdef.12", name);
+    fx_write(path, "w", other_root.cert, NULL);
+    (void)snprintf(text, sizeof text, "%s, 2 certificates", name);
+    assert_trust(&s, text);
+    const struct fx_peer peer = {.leaf = &good, .chain = {&sub}};
+    assert_int_equal(meet(&s, "good.test", &peer).ours, FX_DONE);
+
+    s.ca_file = in_dir("ca.pem");
+    s.ca_option = "--ca";
+    (void)snprintf(text, sizeof text, "%s and %s, 2 certificates", s.ca_file, name);
+    assert_trust(&s, text);
+    (void)snprintf(path, sizeof path, "%s/b.cer", name);
+    fx_write_text(path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    assert_no_profile(&s, path, "--ca-dir", "damaged");
+    s.ca_dir = in_dir("nowhere");
+    assert_no_profile(&s, s.ca_dir, "--ca-dir", "No such file or directory");
+}
+
+static void write_encrypted(const char *path, bool pkcs8)
+{
+    BIO *bio = BIO_new_file(path, "w");
+    assert_non_null(bio);
+    const EVP_CIPHER *cipher = EVP_aes_128_cbc();
+    unsigned char word[] = "secret";
+    if (pkcs8)
+        assert_int_equal(
+            PEM_write_bio_PKCS8PrivateKey(bio, good.key, cipher, (char *)word, 6, NULL, NULL), 1);
+    else
+        assert_int_equal(
+            PEM_write_bio_PrivateKey_traditional(bio, good.key, cipher, word, 6, NULL, NULL), 1);
+    BIO_free(bio);
+}
+
+static void identities(void **state)
+{
+    (void)state;
+    struct tls_settings s = upstream();
+    s.cert_file = in_dir("good.pem");
+    s.key_file = in_dir("client.pem"); /* holds a certificate too: its key is taken */
+    assert_no_profile(&s, s.key_file, "--key", "does not match the certificate 'CN=good'");
+    s.key_file = NULL;
+    assert_no_profile(&s, s.cert_file, "--cert", "no private key in it: give the key's file with");
+    s.key_file = in_dir("ca.pem");
+    assert_no_profile(&s, s.key_file, "--key", "no PEM private key");
+    s.key_file = in_dir("missing.key");
+    assert_no_profile(&s, s.key_file, "--key", "No such file or directory");
+    s.key_file = in_dir("enc8.key");
+    write_encrypted(s.key_file, true);
+    assert_no_profile(&s, s.key_file, "--key", "encrypted, which is not supported yet");
+    s.key_file = in_dir("enc1.key");
+    write_encrypted(s.key_file, false);
+    assert_no_profile(&s, s.key_file, "--key", "encrypted, which is not supported yet");
+    fx_write_text(in_dir("bad.key"),
+                  "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    s.key_file = in_dir("bad.key");
+    assert_no_profile(&s, s.key_file, "--key", "the private key cannot be read");
+    s.key_file = in_dir("good.key");
+    assert_int_equal(chmod(s.key_file, 0644), 0); /* others may read it: not our business */
+    struct tls_profile *profile = profile_of(&s);
+    tls_profile_destroy(&profile);
+    s.cert_file = in_dir("turned.pem");
+    fx_write(s.cert_file, "w", sub.cert, NULL);
+    fx_write(s.cert_file, "a", good.cert, NULL);
+    assert_no_profile(&s, s.cert_file, "--cert", "that of certificate 2 in the file: put that one");
+    s.cert_file = in_dir("good.key");
+    assert_no_profile(&s, s.cert_file, "--cert", "only a private key");
+    s.cert_file = NULL;
+    assert_no_profile(&s, s.key_file, "--key", "give that with --cert");
+}
+
+static void identity_dates(void **state)
+{
+    (void)state;
+    static const struct {
+        long from, until;
+        unsigned rsa_bits;
+        const char *why;
+    } rows[] = {
+        {-9 * FX_DAY, -FX_DAY, 0, "the certificate 'CN=mine' expired at 20"},
+        {FX_DAY, 9 * FX_DAY, 0, "the certificate 'CN=mine' is not valid before 20"},
+        {-FX_DAY, FX_DAY, 1024, "key too small"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct fx_cert mine = fx_make(&(struct fx_spec){.cn = "mine",
+                                                        .from = rows[i].from,
+                                                        .until = rows[i].until,
+                                                        .rsa_bits = rows[i].rsa_bits});
+        struct tls_settings s = downstream();
+        s.cert_file = in_dir("mine.pem");
+        s.key_file = NULL;
+        fx_write(s.cert_file, "w", mine.cert, mine.key);
+        assert_no_profile(&s, s.cert_file, "--listen-cert", rows[i].why);
+        fx_free(&mine);
+    }
+}
+
+static void wrong_settings(void **state)
+{
+    (void)state;
+    struct error err;
+    struct tls_settings s = downstream();
+    error_init(&err);
+    s.cert_file = NULL;
+    assert_null(tls_profile_create(&s, &err));
+    assert_has(err.text, "--listen-cert");
+    error_clear(&err);
+    s = upstream();
+    s.min = TLS_1_3;
+    s.max = TLS_1_2;
+    assert_null(tls_profile_create(&s, &err));
+    assert_has(err.text, "--tls-min");
+    error_clear(&err);
+    s = upstream();
+    s.workers = 0;
+    assert_null(tls_profile_create(&s, &err));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ca_files),       cmocka_unit_test(trust_words),
+        cmocka_unit_test(ca_directories), cmocka_unit_test(identities),
+        cmocka_unit_test(identity_dates), cmocka_unit_test(wrong_settings),
+    };
+    return cmocka_run_group_tests(tests, world_setup, world_teardown);
+}
