@@ -1,0 +1,432 @@
+/* Snapshots: what becomes of a config, who owns what, and how it is put in words. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <esclusa/config.h>
+#include <esclusa/str.h>
+
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- a folder with a certificate, its key and another key ---- */
+
+#define FOLDER_TEMPLATE "/tmp/esclusa-snapshot-XXXXXX"
+
+static char folder[sizeof(FOLDER_TEMPLATE)];
+static char cert_path[64], key_path[64], other_key_path[64], both_path[64];
+
+static void write_pem(const char *path, X509 *cert, EVP_PKEY *key)
+{
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_true(cert == NULL || PEM_write_X509(file, cert) == 1);
+    assert_true(key == NULL || PEM_write_PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) == 1);
+    assert_int_equal(fclose(file), 0);
+}
+
+static X509 *self_signed(EVP_PKEY *key)
+{
+    X509 *cert = X509_new();
+    assert_non_null(cert);
+    X509_NAME *name = X509_get_subject_name(cert);
+    assert_int_equal(X509_set_version(cert, X509_VERSION_3), 1);
+    assert_int_equal(ASN1_INTEGER_set(X509_get_serialNumber(cert), 1), 1);
+    assert_non_null(X509_gmtime_adj(X509_getm_notBefore(cert), -3600));
+    assert_non_null(X509_gmtime_adj(X509_getm_notAfter(cert), 3600));
+    assert_int_equal(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
+                                                (const unsigned char *)"snapshot test", -1, -1, 0),
+                     1);
+    assert_int_equal(X509_set_issuer_name(cert, name), 1);
+    assert_int_equal(X509_set_pubkey(cert, key), 1);
+    assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
+    return cert;
+}
+
+static void path_in_folder(char *dst, size_t size, const char *name)
+{
+    size_t length = 0;
+    assert_true(str_append(dst, size, &length, "%s/%s", folder, name));
+}
+
+static int make_files(void **state)
+{
+    (void)state;
+    memcpy(folder, FOLDER_TEMPLATE, sizeof(folder));
+    if (mkdtemp(folder) == NULL) {
+        return -1;
+    }
+    path_in_folder(cert_path, sizeof(cert_path), "cert.pem");
+    path_in_folder(key_path, sizeof(key_path), "key.pem");
+    path_in_folder(other_key_path, sizeof(other_key_path), "other.pem");
+    path_in_folder(both_path, sizeof(both_path), "both.pem");
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    EVP_PKEY *other = EVP_EC_gen("P-256");
+    if (key == NULL || other == NULL) {
+        return -1;
+    }
+    X509 *cert = self_signed(key);
+    write_pem(cert_path, cert, NULL);
+    write_pem(key_path, NULL, key);
+    write_pem(other_key_path, NULL, other);
+    write_pem(both_path, cert, key);
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    EVP_PKEY_free(other);
+    return 0;
+}
+
+static int remove_files(void **state)
+{
+    (void)state;
+    const char *const paths[] = {cert_path, key_path, other_key_path, both_path};
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        (void)unlink(paths[i]);
+    }
+    return rmdir(folder);
+}
+
+/* ---- configs ---- */
+
+/* Words up to a NULL; "$CERT", "$KEY", "$OTHER", "$BOTH" stand for the files. */
+static void config_of(struct config *c, const char *const words[])
+{
+    static const struct {
+        const char *word, *path;
+    } files[] = {
+        {"$CERT", cert_path}, {"$KEY", key_path}, {"$OTHER", other_key_path}, {"$BOTH", both_path}};
+    char storage[24][96];
+    char *argv[25];
+    int argc = 0;
+    memcpy(storage[0], "esclusa", sizeof("esclusa"));
+    argv[argc] = storage[argc];
+    argc++;
+    for (; words[argc - 1] != NULL; argc++) {
+        const char *word = words[argc - 1];
+        for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+            word = strcmp(word, files[i].word) == 0 ? files[i].path : word;
+        }
+        assert_true(argc < 24);
+        assert_true(str_copy(storage[argc], sizeof(storage[argc]), word));
+        argv[argc] = storage[argc];
+    }
+    argv[argc] = NULL;
+    struct error err;
+    enum command command = COMMAND_RUN;
+    error_init(&err);
+    assert_true(config_init(c, &err));
+    if (!config_from_command_line(c, argc, argv, &command, &err)) {
+        fail_msg("%s", err.text);
+    }
+}
+
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static struct snapshot *snapshot_of(const char *const words[])
+{
+    struct config c;
+    struct error err;
+    config_of(&c, words);
+    error_init(&err);
+    struct snapshot *s = snapshot_create(&c, &err);
+    if (s == NULL) {
+        fail_msg("%s", err.text);
+    }
+    config_fini(&c); /* empty now: nothing is freed twice */
+    return s;
+}
+
+static void assert_described(const struct snapshot *s, size_t listener, const char *expected)
+{
+    char sentence[SERVICE_TEXT_MAX];
+    service_describe(&s->services[0], &s->services[0].listeners[listener], sentence,
+                     sizeof(sentence));
+    assert_string_equal(sentence, expected);
+}
+
+/* ---- what it holds ---- */
+
+static void a_plain_relay(void **state)
+{
+    (void)state;
+    struct config c;
+    struct error err;
+    error_init(&err);
+    config_of(&c, WORDS("-l", "8080", "-l", "unix:@in", "-c", "tcp://host:80", "-c", "unix:/out",
+                        "--workers", "3"));
+    struct snapshot *s = snapshot_create(&c, &err);
+    assert_non_null(s);
+    assert_null(c.services);
+    assert_int_equal(c.service_count, 0);
+    config_fini(&c);
+
+    assert_int_equal(s->workers, 3);
+    assert_int_equal(s->service_count, 1);
+    const struct service *service = &s->services[0];
+    assert_ptr_equal(service->config, &s->config.services[0]);
+    assert_int_equal(service->listener_count, 2);
+    assert_int_equal(service->upstream_count, 2);
+    assert_string_equal(service->listeners[0].text, "tcp://127.0.0.1:8080");
+    assert_string_equal(service->listeners[1].text, "unix:@in");
+    assert_int_equal(service->upstreams[0].endpoint.scheme, NET_TCP);
+    assert_string_equal(service->upstreams[0].text, "tcp://host:80");
+    assert_string_equal(service->upstreams[0].expected.text, "");
+    assert_int_equal(service->upstreams[1].endpoint.scheme, NET_UNIX);
+    assert_null(service->upstream_tls);
+    assert_null(service->downstream_tls);
+    assert_described(s, 0,
+                     "tcp://127.0.0.1:8080 -> tcp://host:80 in plain, else unix:/out in "
+                     "plain");
+    assert_described(s, 1, "unix:@in -> tcp://host:80 in plain, else unix:/out in plain");
+    snapshot_unref(&s);
+    assert_null(s);
+    snapshot_unref(&s); /* harmless */
+}
+
+static void workers_follow_the_cpus(void **state)
+{
+    (void)state;
+    struct snapshot *s = snapshot_of(WORDS("-l", "8080", "-c", "tcp://host:80"));
+    const unsigned cpus = cpu_allowance();
+    assert_int_equal(s->workers, cpus < 256 ? cpus : 256);
+    snapshot_unref(&s);
+}
+
+static void each_upstream_must_bear_its_own_name(void **state)
+{
+    (void)state;
+    struct snapshot *s = snapshot_of(WORDS(
+        "-l", "8080", "-c", "a.example:443", "-c", "192.0.2.7:443", "-c", "tls://[2001:db8::1]:443",
+        "-c", "tls://[fe80::1%lo]:443", "-c", "tcp://plain:80", "--ca", "$CERT"));
+    const struct service *service = &s->services[0];
+    assert_string_equal(service->upstreams[0].expected.text, "a.example");
+    assert_false(service->upstreams[0].expected.is_ip);
+    assert_string_equal(service->upstreams[1].expected.text, "192.0.2.7");
+    assert_true(service->upstreams[1].expected.is_ip);
+    assert_string_equal(service->upstreams[2].expected.text, "2001:db8::1");
+    assert_true(service->upstreams[2].expected.is_ip);
+    assert_string_equal(service->upstreams[3].expected.text, "fe80::1");
+    assert_true(service->upstreams[3].expected.is_ip);
+    assert_string_equal(service->upstreams[4].expected.text, "");
+    assert_non_null(service->upstream_tls);
+    assert_null(service->downstream_tls);
+    snapshot_unref(&s);
+}
+
+static void server_name_is_for_all(void **state)
+{
+    (void)state;
+    struct snapshot *s =
+        snapshot_of(WORDS("-l", "8080", "-c", "a:443", "-c", "192.0.2.7:443", "--server-name",
+                          "b.example", "--ca", "$CERT", "--cert", "$BOTH"));
+    const struct service *service = &s->services[0];
+    assert_string_equal(service->upstreams[0].expected.text, "b.example");
+    assert_string_equal(service->upstreams[1].expected.text, "b.example");
+    assert_false(service->upstreams[1].expected.is_ip);
+
+    char expected[1024];
+    size_t length = 0;
+    const char *trust = tls_profile_trust(service->upstream_tls);
+    assert_true(str_append(expected, sizeof(expected), &length,
+                           "tcp://127.0.0.1:8080 -> tls://a:443 verified as b.example against %s "
+                           "with client certificate %s, else tls://192.0.2.7:443 verified as "
+                           "b.example against %s with client certificate %s",
+                           trust, both_path, trust, both_path));
+    assert_described(s, 0, expected);
+    snapshot_unref(&s);
+}
+
+static void a_tls_listener(void **state)
+{
+    (void)state;
+    struct snapshot *s =
+        snapshot_of(WORDS("-l", "tls://127.0.0.1:8443", "-l", "8080", "-c", "tcp://host:80",
+                          "--listen-cert", "$CERT", "--listen-key", "$KEY"));
+    assert_null(s->services[0].upstream_tls);
+    assert_non_null(s->services[0].downstream_tls);
+    assert_described(s, 0, "tls://127.0.0.1:8443 -> tcp://host:80 in plain");
+    snapshot_unref(&s);
+
+    s = snapshot_of(WORDS("-l", "tls://127.0.0.1:8443", "-l", "8080", "-c", "tcp://host:80",
+                          "--listen-cert", "$CERT", "--listen-key", "$KEY", "--listen-ca",
+                          "$CERT"));
+    char expected[512];
+    size_t length = 0;
+    assert_true(str_append(expected, sizeof(expected), &length,
+                           "tls://127.0.0.1:8443 consumers verified against %s -> tcp://host:80 in "
+                           "plain",
+                           tls_profile_trust(s->services[0].downstream_tls)));
+    assert_described(s, 0, expected);
+    assert_described(s, 1, "tcp://127.0.0.1:8080 -> tcp://host:80 in plain");
+    snapshot_unref(&s);
+}
+
+/* ---- what goes wrong ---- */
+
+#define UP   "-l", "8080", "-c", "host:443"
+#define DOWN "-l", "tls://127.0.0.1:8443", "-c", "tcp://host:80"
+
+static void bad_files_are_named_and_the_config_stays(void **state)
+{
+    (void)state;
+    const struct {
+        const char *const *words;
+        const char *option, *path;
+    } cases[] = {
+        {WORDS(UP, "--ca", "/nonexistent/ca.pem"), "--ca ", "/nonexistent/ca.pem"},
+        {WORDS(UP, "--ca", "$KEY"), "--ca ", key_path},
+        {WORDS(UP, "--ca-dir", "/nonexistent/dir"), "--ca-dir ", "/nonexistent/dir"},
+        {WORDS(UP, "--ca", "$CERT", "--cert", "/nonexistent/c.pem"), "--cert ",
+         "/nonexistent/c.pem"},
+        {WORDS(UP, "--ca", "$CERT", "--cert", "$CERT"), "--key", cert_path},
+        {WORDS(UP, "--ca", "$CERT", "--cert", "$CERT", "--key", "/nonexistent/k.pem"), "--key ",
+         "/nonexistent/k.pem"},
+        {WORDS(UP, "--ca", "$CERT", "--cert", "$CERT", "--key", "$OTHER"), "--key", other_key_path},
+        {WORDS(DOWN, "--listen-cert", "$CERT", "--listen-key", "$OTHER"), "--listen-key",
+         other_key_path},
+        {WORDS(DOWN, "--listen-cert", "$KEY", "--listen-key", "$KEY"), "--listen-cert", key_path},
+        {WORDS(DOWN, "--listen-cert", "$CERT", "--listen-key", "$KEY", "--listen-ca", "/dev/null"),
+         "--listen-ca ", "/dev/null"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct config c;
+        struct error err;
+        error_init(&err);
+        config_of(&c, cases[i].words);
+        assert_null(snapshot_create(&c, &err));
+        assert_true(err.set);
+        if (strstr(err.text, cases[i].option) == NULL || strstr(err.text, cases[i].path) == NULL) {
+            fail_msg("case %zu: not named: %s and %s in: %s", i, cases[i].option, cases[i].path,
+                     err.text);
+        }
+        assert_int_equal(c.service_count, 1);
+        assert_int_equal(c.services[0].listen.count, 1);
+        config_fini(&c);
+    }
+}
+
+static void a_second_try_works(void **state)
+{
+    (void)state;
+    struct config c;
+    struct error err;
+    error_init(&err);
+    config_of(&c, WORDS(UP, "--ca", "/nonexistent/ca.pem"));
+    assert_null(snapshot_create(&c, &err));
+    free(c.services[0].ca);
+    c.services[0].ca = str_dup(cert_path);
+    error_clear(&err);
+    struct snapshot *s = snapshot_create(&c, &err);
+    assert_non_null(s);
+    assert_false(err.set);
+    snapshot_unref(&s);
+}
+
+/* ---- references ---- */
+
+#define HOLDERS 8
+
+static void *hold_and_drop(void *argument)
+{
+    struct snapshot *mine = argument;
+    for (int i = 0; i < 2000; i++) {
+        struct snapshot *another = snapshot_ref(mine);
+        if (another->services[0].listeners[0].endpoint.port != 8080) {
+            return argument;
+        }
+        snapshot_unref(&another);
+    }
+    snapshot_unref(&mine);
+    return NULL;
+}
+
+static void the_last_of_many_threads_frees(void **state)
+{
+    (void)state;
+    struct snapshot *s = snapshot_of(WORDS("-l", "8080", "-c", "tcp://host:80"));
+    pthread_t threads[HOLDERS];
+    for (size_t i = 0; i < HOLDERS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, hold_and_drop, snapshot_ref(s)), 0);
+    }
+    snapshot_unref(&s);
+    for (size_t i = 0; i < HOLDERS; i++) {
+        void *wrong = NULL;
+        assert_int_equal(pthread_join(threads[i], &wrong), 0);
+        assert_null(wrong);
+    }
+}
+
+/* ---- in words ---- */
+
+static void assert_printed(const struct snapshot *s, const char *expected)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    snapshot_print(s, out);
+    assert_int_equal(fclose(out), 0);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void what_would_run(void **state)
+{
+    (void)state;
+    struct snapshot *s = snapshot_of(WORDS("-l", "8080", "-l", "unix:/a\\b", "-c", "tcp://host:80",
+                                           "--workers", "2", "--idle-timeout", "90s",
+                                           "--half-close", "tls13", "--drain-timeout", "0"));
+    assert_printed(s, "workers = 2\n"
+                      "drain_timeout = 0\n"
+                      "log_level = info\n"
+                      "log_format = text\n"
+                      "listen = 8080, unix:/a\\x5cb\n"
+                      "connect = tcp://host:80\n"
+                      "tls_min = 1.2\n"
+                      "backlog = 4096\n"
+                      "connect_timeout = 10s\n"
+                      "handshake_timeout = 10s\n"
+                      "idle_timeout = 90s\n"
+                      "half_closed_timeout = 5m\n"
+                      "half_close = tls13\n"
+                      "missing_close_notify = reset\n"
+                      "tcp://127.0.0.1:8080 -> tcp://host:80 in plain\n"
+                      "unix:/a\\x5cb -> tcp://host:80 in plain\n");
+    snapshot_unref(&s);
+}
+
+static void a_sentence_is_cut_at_the_size(void **state)
+{
+    (void)state;
+    struct snapshot *s = snapshot_of(WORDS("-l", "8080", "-c", "tcp://host:80"));
+    char sentence[12];
+    service_describe(&s->services[0], &s->services[0].listeners[0], sentence, sizeof(sentence));
+    assert_string_equal(sentence, "tcp://127.0");
+    snapshot_unref(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_plain_relay),
+        cmocka_unit_test(workers_follow_the_cpus),
+        cmocka_unit_test(each_upstream_must_bear_its_own_name),
+        cmocka_unit_test(server_name_is_for_all),
+        cmocka_unit_test(a_tls_listener),
+        cmocka_unit_test(bad_files_are_named_and_the_config_stays),
+        cmocka_unit_test(a_second_try_works),
+        cmocka_unit_test(the_last_of_many_threads_frees),
+        cmocka_unit_test(what_would_run),
+        cmocka_unit_test(a_sentence_is_cut_at_the_size),
+    };
+    return cmocka_run_group_tests(tests, make_files, remove_files);
+}
