@@ -1,0 +1,73 @@
+/* reason: the closed list of why a session ended. One row gives the enum, the word in the log (and
+ * later the metric's label) and the row of the table in docs/operations.md. */
+#ifndef ESCLUSA_REASON_H
+#define ESCLUSA_REASON_H
+
+#include <esclusa/log.h>
+
+/* X(enum name, word, log level, what it means) */
+#define REASON_LIST(X)                                                                             \
+    X(REASON_DONE, "done", LOG_LEVEL_INFO, "both directions ended cleanly")                        \
+    X(REASON_CUT_AFTER_END, "cut_after_end", LOG_LEVEL_INFO,                                       \
+      "one side had ended cleanly, the other was then cut without another byte (many servers "     \
+      "close so); the first was reset in case it still waited")                                    \
+    X(REASON_PROBE, "probe", LOG_LEVEL_DEBUG,                                                      \
+      "the consumer connected and left without a byte before the upstream was ready")              \
+    X(REASON_CONSUMER_RESET, "consumer_reset", LOG_LEVEL_INFO,                                     \
+      "the consumer reset the connection or took no more bytes")                                   \
+    X(REASON_CONSUMER_TRUNCATED, "consumer_truncated", LOG_LEVEL_WARN,                             \
+      "the consumer's TLS stream ended without close_notify; the upstream was reset")              \
+    X(REASON_CONSUMER_HANDSHAKE_FAILED, "consumer_handshake_failed", LOG_LEVEL_WARN,               \
+      "the consumer's TLS handshake failed")                                                       \
+    X(REASON_CONSUMER_HANDSHAKE_TIMEOUT, "consumer_handshake_timeout", LOG_LEVEL_WARN,             \
+      "the consumer did not finish its TLS handshake in time")                                     \
+    X(REASON_CONSUMER_VERIFY_FAILED, "consumer_verify_failed", LOG_LEVEL_WARN,                     \
+      "the consumer's certificate was refused, or it sent none")                                   \
+    X(REASON_RESOLVE_FAILED, "resolve_failed", LOG_LEVEL_ERROR,                                    \
+      "the upstream's name could not be resolved")                                                 \
+    X(REASON_RESOLVE_TIMEOUT, "resolve_timeout", LOG_LEVEL_ERROR,                                  \
+      "resolving the upstream's name took too long")                                               \
+    X(REASON_CONNECT_FAILED, "connect_failed", LOG_LEVEL_ERROR,                                    \
+      "no address of the upstream took the connection")                                            \
+    X(REASON_CONNECT_TIMEOUT, "connect_timeout", LOG_LEVEL_ERROR,                                  \
+      "no address of the upstream answered in time")                                               \
+    X(REASON_UPSTREAM_HANDSHAKE_FAILED, "upstream_handshake_failed", LOG_LEVEL_ERROR,              \
+      "the TLS handshake with the upstream failed")                                                \
+    X(REASON_UPSTREAM_HANDSHAKE_TIMEOUT, "upstream_handshake_timeout", LOG_LEVEL_ERROR,            \
+      "the upstream did not finish the TLS handshake in time")                                     \
+    X(REASON_UPSTREAM_VERIFY_FAILED, "upstream_verify_failed", LOG_LEVEL_ERROR,                    \
+      "the upstream's certificate was refused; no byte was sent to it")                            \
+    X(REASON_UPSTREAM_REJECTED_CLIENT_CERT, "upstream_rejected_client_cert", LOG_LEVEL_ERROR,      \
+      "the upstream refused our client certificate, or wants one")                                 \
+    X(REASON_UPSTREAM_RESET, "upstream_reset", LOG_LEVEL_WARN,                                     \
+      "the upstream reset the connection; the consumer was reset after all received bytes")        \
+    X(REASON_UPSTREAM_TRUNCATED, "upstream_truncated", LOG_LEVEL_WARN,                             \
+      "the upstream's TLS stream ended without close_notify; the consumer was reset after all "    \
+      "received bytes")                                                                            \
+    X(REASON_UPSTREAM_TLS_ERROR, "upstream_tls_error", LOG_LEVEL_WARN,                             \
+      "the upstream sent a fatal alert or broken TLS in mid-session")                              \
+    X(REASON_CONSUMER_TLS_ERROR, "consumer_tls_error", LOG_LEVEL_WARN,                             \
+      "the consumer sent a fatal alert or broken TLS in mid-session")                              \
+    X(REASON_IDLE_TIMEOUT, "idle_timeout", LOG_LEVEL_INFO,                                         \
+      "no byte moved either way for the idle timeout")                                             \
+    X(REASON_HALF_CLOSED_TIMEOUT, "half_closed_timeout", LOG_LEVEL_INFO,                           \
+      "one direction had ended and no byte moved the other way for the half-closed timeout")       \
+    X(REASON_DRAIN_DEADLINE, "drain_deadline", LOG_LEVEL_WARN,                                     \
+      "the gateway was stopping and the session did not end within the drain timeout")             \
+    X(REASON_SHUTDOWN, "shutdown", LOG_LEVEL_WARN, "the gateway was told twice to stop")           \
+    X(REASON_NO_MEMORY, "no_memory", LOG_LEVEL_ERROR,                                              \
+      "the gateway ran out of memory or descriptors for this session")
+
+enum reason {
+    REASON_NONE,
+#define REASON_ENUM(name, word, level, meaning) name,
+    REASON_LIST(REASON_ENUM)
+#undef REASON_ENUM
+        REASON_COUNT
+};
+
+const char *reason_word(enum reason reason);
+enum log_level reason_level(enum reason reason);
+const char *reason_meaning(enum reason reason);
+
+#endif

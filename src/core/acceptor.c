@@ -1,0 +1,163 @@
+/* Accepting: every worker waits on every listening descriptor (EPOLLEXCLUSIVE), takes what comes,
+ * and hands a connection to the least loaded worker when it carries more itself. */
+#include "session.h"
+
+#include <esclusa/log.h>
+#include <esclusa/net.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ACCEPT_BATCH       16   /* a turn: others have events too */
+#define ACCEPT_LAST        4096 /* taken from the queue when the listener is left */
+#define LIMIT_REST_MS      100  /* out of descriptors: try again then */
+#define LIMIT_LOG_EVERY_MS 10000
+
+struct acceptor {
+    struct loop_io io;
+    struct timer rest;
+    struct worker *worker;
+    const struct listening *from;
+    int64_t logged_ms; /* when the limit was last logged */
+};
+
+/* An accepted descriptor on its way to another worker. */
+struct handover {
+    struct loop_message message;
+    struct worker *to;
+    const struct listening *from;
+    int fd;
+    struct net_addr peer;
+};
+
+static void receive(struct loop_message *message)
+{
+    struct handover *h =
+        (struct handover *)(void *)((char *)message - offsetof(struct handover, message));
+    session_begin(h->to, h->fd, &h->peer, h->from);
+    worker_check_killed(h->to);
+    free(h);
+}
+
+static struct worker *least_loaded(struct worker *self)
+{
+    struct worker_group *group = self->group;
+    struct worker *best = self;
+    unsigned own = atomic_load_explicit(&self->load, memory_order_relaxed);
+    unsigned least = own;
+    for (unsigned i = 0; i < group->count; i++) {
+        unsigned load = atomic_load_explicit(&group->workers[i].load, memory_order_relaxed);
+        if (load < least) {
+            least = load;
+            best = &group->workers[i];
+        }
+    }
+    return own > least + 1 ? best : self; /* one more is not worth a thread's wake-up */
+}
+
+static void place(struct acceptor *a, int fd, const struct net_addr *peer)
+{
+    struct worker *to = a->worker->draining ? a->worker : least_loaded(a->worker);
+    atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
+    struct handover *h = to == a->worker ? NULL : calloc(1, sizeof *h);
+    if (h == NULL && to != a->worker) {
+        atomic_fetch_sub_explicit(&to->load, 1, memory_order_relaxed);
+        to = a->worker;
+        atomic_fetch_add_explicit(&to->load, 1, memory_order_relaxed);
+    }
+    if (h == NULL) {
+        session_begin(to, fd, peer, a->from);
+        return;
+    }
+    *h = (struct handover){.to = to, .from = a->from, .fd = fd, .peer = *peer};
+    h->message.callback = receive;
+    loop_post(to->loop, &h->message);
+}
+
+/* Out of descriptors or memory: the queue keeps the consumers, we keep quiet. */
+static void rest(struct acceptor *a, int why)
+{
+    int64_t now = loop_now(a->worker->loop);
+    if (timer_set(a->worker->loop, &a->rest, now + LIMIT_REST_MS))
+        loop_io_set(&a->io, LOOP_NONE);
+    if (a->logged_ms != 0 && now - a->logged_ms < LIMIT_LOG_EVERY_MS)
+        return;
+    a->logged_ms = now;
+    struct log_line line;
+    log_begin(&line, LOG_LEVEL_WARN, "accept_limit");
+    log_text(&line, "listen", a->from->at->text);
+    log_text(&line, "error", strerror(why));
+    log_text(&line, "remedy",
+             "consumers wait in the kernel's queue; raise the limit of open files "
+             "(ulimit -n, LimitNOFILE=)");
+    log_end(&line);
+}
+
+static void rested(void *context)
+{
+    struct acceptor *a = context;
+    loop_io_set(&a->io, LOOP_READ);
+}
+
+static void take(struct acceptor *a, int most)
+{
+    for (int i = 0; i < most; i++) {
+        int fd = -1, why = 0;
+        struct net_addr peer;
+        switch (listener_accept(a->from->fd, &fd, &peer, &why)) {
+        case ACCEPT_OK:
+            place(a, fd, &peer);
+            break;
+        case ACCEPT_AGAIN:
+            return;
+        case ACCEPT_RETRY:
+            break;
+        case ACCEPT_LIMIT:
+        case ACCEPT_BROKEN:
+            rest(a, why);
+            return;
+        }
+    }
+}
+
+static void on_event(void *context, unsigned events)
+{
+    (void)events;
+    take(context, ACCEPT_BATCH);
+}
+
+bool acceptors_open(struct worker *w, const struct listening *listening, size_t count,
+                    struct error *err)
+{
+    w->acceptors = calloc(count, sizeof *w->acceptors);
+    if (w->acceptors == NULL)
+        return error_set(err, "no memory for %zu listeners", count);
+    w->acceptor_count = count;
+    for (size_t i = 0; i < count; i++) {
+        struct acceptor *a = &w->acceptors[i];
+        a->worker = w;
+        a->from = &listening[i];
+        timer_init(&a->rest, rested, a);
+        if (!loop_io_add_exclusive(w->loop, &a->io, a->from->fd, on_event, a, err))
+            return false;
+    }
+    return true;
+}
+
+void acceptors_leave(struct worker *w)
+{
+    for (size_t i = 0; i < w->acceptor_count; i++)
+        take(&w->acceptors[i], ACCEPT_LAST);
+    acceptors_close(w);
+}
+
+void acceptors_close(struct worker *w)
+{
+    for (size_t i = 0; i < w->acceptor_count; i++) {
+        timer_clear(w->loop, &w->acceptors[i].rest);
+        loop_io_remove(&w->acceptors[i].io);
+    }
+    free(w->acceptors);
+    w->acceptors = NULL;
+    w->acceptor_count = 0;
+}

@@ -1,0 +1,254 @@
+/* The gateway: listeners and workers, started together or not at all; signals; drain. Runs on the
+ * main thread, which has a small loop of its own for signals and what the workers report. */
+#include "session.h"
+
+#include <esclusa/core.h>
+#include <esclusa/log.h>
+#include <esclusa/net.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define RESOLVER_THREADS 4
+
+struct gateway {
+    struct snapshot *snapshot;
+    struct worker_group group;
+    struct listening *listening;
+    size_t listening_count;
+    struct loop *loop; /* the main thread's */
+    struct loop_io signals;
+    int signal_fd;
+    unsigned stops; /* SIGTERM and SIGINT seen */
+    atomic_uint deaf, ended;
+    struct loop_message deaf_message, ended_message;
+};
+
+void gateway_block_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- what workers report ---- */
+
+static void close_listeners(struct gateway *g)
+{
+    for (size_t i = 0; i < g->listening_count; i++) {
+        if (g->listening[i].fd >= 0)
+            listener_close(&g->listening[i].at->endpoint, g->listening[i].fd);
+        g->listening[i].fd = -1;
+    }
+}
+
+static void all_deaf(struct loop_message *m)
+{
+    struct gateway *g =
+        (struct gateway *)(void *)((char *)m - offsetof(struct gateway, deaf_message));
+    close_listeners(g);
+    for (unsigned i = 0; i < g->group.count; i++)
+        worker_post_finish(&g->group.workers[i]);
+}
+
+static void all_ended(struct loop_message *m)
+{
+    struct gateway *g =
+        (struct gateway *)(void *)((char *)m - offsetof(struct gateway, ended_message));
+    loop_stop(g->loop);
+}
+
+/* On a worker's thread. */
+static void on_deaf(struct worker_group *group)
+{
+    struct gateway *g = group->context;
+    if (atomic_fetch_add(&g->deaf, 1) + 1 == group->count)
+        loop_post(g->loop, &g->deaf_message);
+}
+
+static void on_ended(struct worker_group *group)
+{
+    struct gateway *g = group->context;
+    if (atomic_fetch_add(&g->ended, 1) + 1 == group->count)
+        loop_post(g->loop, &g->ended_message);
+}
+
+/* ---- signals ---- */
+
+static void stop(struct gateway *g, const char *signal_name)
+{
+    g->stops++;
+    struct log_line line;
+    log_begin(&line, LOG_LEVEL_INFO, g->stops == 1 ? "draining" : "stopping_now");
+    log_text(&line, "signal", signal_name);
+    log_end(&line);
+    for (unsigned i = 0; i < g->group.count; i++) {
+        if (g->stops == 1)
+            worker_post_drain(&g->group.workers[i], g->snapshot->config.drain_timeout);
+        else if (g->stops == 2)
+            worker_post_kill(&g->group.workers[i]);
+    }
+}
+
+static void on_signal(void *context, unsigned events)
+{
+    (void)events;
+    struct gateway *g = context;
+    struct signalfd_siginfo info;
+    while (read(g->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
+        stop(g, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+static bool open_signals(struct gateway *g, struct error *err)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    g->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (g->signal_fd < 0)
+        return error_set_errno(err, errno, "signalfd");
+    return loop_io_add(g->loop, &g->signals, g->signal_fd, LOOP_READ, on_signal, g, err);
+}
+
+/* ---- start ---- */
+
+/* Two descriptors a session: the soft limit of 1024 is from another time (pain: EMFILE). */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static bool open_listeners(struct gateway *g, struct error *err)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < g->snapshot->service_count; i++)
+        total += g->snapshot->services[i].listener_count;
+    if (total == 0)
+        return error_set(err, "nothing to listen on");
+    g->listening = calloc(total, sizeof *g->listening);
+    if (g->listening == NULL)
+        return error_set(err, "no memory for %zu listeners", total);
+    for (size_t i = 0; i < g->snapshot->service_count; i++) {
+        const struct service *service = &g->snapshot->services[i];
+        for (size_t k = 0; k < service->listener_count; k++) {
+            struct listening *l = &g->listening[g->listening_count];
+            *l = (struct listening){-1, &service->listeners[k], service, g->snapshot};
+            if (!listener_open(&l->at->endpoint, (int)service->config->backlog, &l->fd, err))
+                return false;
+            g->listening_count++;
+        }
+    }
+    return true;
+}
+
+static bool start_workers(struct gateway *g, struct error *err)
+{
+    unsigned count = g->snapshot->workers;
+    g->group.workers = calloc(count, sizeof *g->group.workers);
+    if (g->group.workers == NULL)
+        return error_set(err, "no memory for %u workers", count);
+    for (unsigned i = 0; i < count; i++) {
+        if (!worker_init(&g->group.workers[i], &g->group, i, g->listening, g->listening_count,
+                         err)) {
+            g->group.count = i + 1; /* the last one is half made: fini copes */
+            return false;
+        }
+        g->group.count = i + 1;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (!worker_start(&g->group.workers[i], err))
+            return false;
+    }
+    return true;
+}
+
+static void log_listeners(const struct gateway *g)
+{
+    for (size_t i = 0; i < g->listening_count; i++) {
+        const struct listening *l = &g->listening[i];
+        char what[SERVICE_TEXT_MAX];
+        service_describe(l->service, l->at, what, sizeof what);
+        struct log_line line;
+        log_begin(&line, LOG_LEVEL_INFO, "listening");
+        log_text(&line, "listen", l->at->text);
+        log_text(&line, "service", what);
+        log_number(&line, "backlog", l->service->config->backlog);
+        log_number(&line, "workers", (int64_t)g->group.count);
+        log_end(&line);
+    }
+}
+
+struct gateway *gateway_create(struct snapshot *snapshot, struct error *err)
+{
+    struct gateway *g = calloc(1, sizeof *g);
+    if (g == NULL) {
+        error_set(err, "no memory for the gateway");
+        return NULL;
+    }
+    g->signal_fd = -1;
+    g->snapshot = snapshot_ref(snapshot);
+    g->group.on_deaf = on_deaf;
+    g->group.on_ended = on_ended;
+    g->group.context = g;
+    atomic_init(&g->group.next_id, 1);
+    g->deaf_message.callback = all_deaf;
+    g->ended_message.callback = all_ended;
+    raise_descriptor_limit();
+    g->loop = loop_create(err);
+    if (g->loop == NULL || !open_signals(g, err) || !open_listeners(g, err) ||
+        (g->group.resolver = resolver_create(RESOLVER_THREADS, err)) == NULL ||
+        !start_workers(g, err)) {
+        gateway_destroy(&g);
+        return NULL;
+    }
+    log_listeners(g);
+    return g;
+}
+
+void gateway_run(struct gateway *g)
+{
+    loop_run(g->loop);
+}
+
+void gateway_destroy(struct gateway **gateway)
+{
+    struct gateway *g = *gateway;
+    if (g == NULL)
+        return;
+    for (unsigned i = 0; i < g->group.count; i++) { /* not started, or ended: nothing comes of it */
+        worker_post_kill(&g->group.workers[i]);
+        worker_post_finish(&g->group.workers[i]);
+    }
+    for (unsigned i = 0; i < g->group.count; i++) {
+        if (g->group.workers[i].started)
+            pthread_join(g->group.workers[i].thread, NULL);
+    }
+    for (unsigned i = 0; i < g->group.count; i++)
+        worker_fini(&g->group.workers[i]);
+    free(g->group.workers);
+    resolver_destroy(&g->group.resolver);
+    close_listeners(g);
+    free(g->listening);
+    if (g->signal_fd >= 0) {
+        loop_io_remove(&g->signals);
+        close(g->signal_fd);
+    }
+    if (g->loop != NULL)
+        loop_destroy(&g->loop);
+    snapshot_unref(&g->snapshot);
+    free(g);
+    *gateway = NULL;
+}

@@ -1,0 +1,241 @@
+/* The life of a session: the table of its states, and the one way out. */
+#include "session.h"
+
+#include <esclusa/clock.h>
+#include <esclusa/net.h>
+#include <esclusa/str.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+struct state_row {
+    const char *word;
+    void (*enter)(struct session *s);
+    void (*event)(struct session *s, enum relay_side side, unsigned events);
+    void (*deadline)(struct session *s);
+};
+
+static void accepted_enter(struct session *s);
+static void down_handshake_enter(struct session *s);
+static void down_handshake_event(struct session *s, enum relay_side side, unsigned events);
+static void down_handshake_deadline(struct session *s);
+static void waiting_event(struct session *s, enum relay_side side, unsigned events);
+
+static const struct state_row states[SESSION_STATES] = {
+    [SESSION_ACCEPTED] = {"accepted", accepted_enter, NULL, NULL},
+    [SESSION_DOWN_HANDSHAKE] = {"consumer_handshake", down_handshake_enter, down_handshake_event,
+                                down_handshake_deadline},
+    [SESSION_CHOOSE] = {"choose", connect_choose, NULL, NULL},
+    [SESSION_RESOLVE] = {"resolve", NULL, waiting_event, connect_resolve_deadline},
+    [SESSION_CONNECT] = {"connect", NULL, connect_event, connect_deadline},
+    [SESSION_UP_HANDSHAKE] = {"upstream_handshake", handshake_begin, handshake_event,
+                              handshake_deadline},
+    [SESSION_RELAY] = {"relay", relay_begin, relay_on_event, relay_deadline},
+    [SESSION_LINGER] = {"linger", linger_begin, linger_event, linger_tick},
+    [SESSION_DEAD] = {"dead", NULL, NULL, NULL},
+};
+
+const char *session_state_word(enum session_state state)
+{
+    return states[state].word;
+}
+
+/* ---- dispatch ---- */
+
+static void on_io(struct session *s, enum relay_side side, unsigned events)
+{
+    if (states[s->state].event != NULL)
+        states[s->state].event(s, side, events);
+}
+
+static void on_down(void *context, unsigned events)
+{
+    on_io(context, RELAY_DOWN, events);
+}
+
+static void on_up(void *context, unsigned events)
+{
+    on_io(context, RELAY_UP, events);
+}
+
+static void on_timer(void *context)
+{
+    struct session *s = context;
+    if (states[s->state].deadline != NULL)
+        states[s->state].deadline(s);
+}
+
+bool session_watch(struct session *s, enum relay_side side, int fd, unsigned interest)
+{
+    return loop_io_add(s->worker->loop, &s->io[side], fd, interest,
+                       side == RELAY_DOWN ? on_down : on_up, s, NULL);
+}
+
+void session_enter(struct session *s, enum session_state state)
+{
+    s->state = state;
+    s->phase_began_us = clock_us();
+    timer_clear(s->worker->loop, &s->timer);
+    if (states[state].enter != NULL)
+        states[state].enter(s);
+}
+
+void session_deadline(struct session *s, int64_t at_ms)
+{
+    if (!timer_set(s->worker->loop, &s->timer, at_ms))
+        session_fail(s, REASON_NO_MEMORY, NULL, "no memory for a timer");
+}
+
+/* ---- beginning ---- */
+
+void session_begin(struct worker *w, int fd, const struct net_addr *peer,
+                   const struct listening *from)
+{
+    struct session *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        sock_reset(fd);
+        atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
+        return;
+    }
+    s->worker = w;
+    s->snapshot = snapshot_ref(from->snapshot);
+    s->service = from->service;
+    s->at = from->at;
+    s->id = atomic_fetch_add_explicit(&w->group->next_id, 1, memory_order_relaxed);
+    s->consumer = *peer;
+    s->began_us = clock_us();
+    s->connect_us = s->handshake_us = -1;
+    timer_init(&s->timer, on_timer, s);
+    worker_adopt(w, s);
+    sock_tune(fd);
+
+    bool tls = from->at->endpoint.scheme == NET_TLS;
+    struct transport *t =
+        tls ? transport_tls_create(fd, s->service->downstream_tls, w->index, NULL, &w->scratch)
+            : transport_plain_create(fd);
+    s->transport[RELAY_DOWN] = t;
+    if (t == NULL)
+        sock_reset(fd);
+    if (t == NULL || !session_watch(s, RELAY_DOWN, fd, tls ? LOOP_READ : LOOP_HUP)) {
+        session_fail(s, REASON_NO_MEMORY, NULL, "no memory for a new session");
+        return;
+    }
+    session_enter(s, SESSION_ACCEPTED);
+}
+
+static void accepted_enter(struct session *s)
+{
+    bool tls = s->at->endpoint.scheme == NET_TLS;
+    session_enter(s, tls ? SESSION_DOWN_HANDSHAKE : SESSION_CHOOSE);
+}
+
+/* ---- the consumer's TLS handshake ---- */
+
+static void down_handshake_enter(struct session *s)
+{
+    session_deadline(s, loop_now(s->worker->loop) + s->service->config->handshake_timeout);
+    if (s->state == SESSION_DOWN_HANDSHAKE)
+        down_handshake_event(s, RELAY_DOWN, LOOP_READ);
+}
+
+static void down_handshake_event(struct session *s, enum relay_side side, unsigned events)
+{
+    (void)side;
+    (void)events;
+    struct transport *t = s->transport[RELAY_DOWN];
+    switch (t->ops->handshake(t)) {
+    case TP_OK:
+        loop_io_set(&s->io[RELAY_DOWN], LOOP_HUP);
+        session_enter(s, SESSION_CHOOSE);
+        return;
+    case TP_AGAIN:
+        loop_io_set(&s->io[RELAY_DOWN], LOOP_HUP |
+                                            (t->handshake_want & TP_WANT_READ ? LOOP_READ : 0) |
+                                            (t->handshake_want & TP_WANT_WRITE ? LOOP_WRITE : 0));
+        return;
+    case TP_EOF:
+    case TP_TRUNCATED:
+    case TP_ERROR:
+        break;
+    }
+    const struct tls_failure *f = t->failure;
+    enum reason reason = REASON_CONSUMER_HANDSHAKE_FAILED;
+    if (f != NULL && f->fault == TLS_FAULT_VERIFY)
+        reason = REASON_CONSUMER_VERIFY_FAILED;
+    else if (consumer_left_silently(s))
+        reason = REASON_PROBE;
+    session_fail(s, reason, f != NULL ? f->remedy : NULL, "%s",
+                 f != NULL ? f->reason : "no memory");
+}
+
+static void down_handshake_deadline(struct session *s)
+{
+    char after[32];
+    str_format_duration(after, sizeof after, s->service->config->handshake_timeout);
+    session_fail(s, REASON_CONSUMER_HANDSHAKE_TIMEOUT,
+                 "the consumer must speak TLS on this listener", "no TLS handshake within %s",
+                 after);
+}
+
+/* ---- waiting for something that is not on a socket ---- */
+
+static void waiting_event(struct session *s, enum relay_side side, unsigned events)
+{
+    (void)consumer_gone(s, side, events);
+}
+
+/* ---- the way out ---- */
+
+static void free_deferred(struct loop_deferred *deferred)
+{
+    struct session *s =
+        (struct session *)(void *)((char *)deferred - offsetof(struct session, deferred));
+    transport_destroy(&s->transport[RELAY_DOWN]);
+    transport_destroy(&s->transport[RELAY_UP]);
+    free(s->failure);
+    snapshot_unref(&s->snapshot);
+    free(s);
+}
+
+/* Both sides are closed, or given up: out of the loop now, freed after the batch. */
+void session_bury(struct session *s)
+{
+    if (s->state == SESSION_DEAD)
+        return;
+    s->state = SESSION_DEAD;
+    timer_clear(s->worker->loop, &s->timer);
+    loop_io_remove(&s->io[RELAY_DOWN]);
+    loop_io_remove(&s->io[RELAY_UP]);
+    if (s->relaying)
+        relay_fini(&s->relay);
+    struct worker *w = s->worker;
+    s->deferred.callback = free_deferred;
+    loop_defer(w->loop, &s->deferred);
+    worker_release(w, s);
+}
+
+void session_close(struct session *s, enum reason reason)
+{
+    if (s->state == SESSION_LINGER || s->state == SESSION_DEAD)
+        return;
+    s->reason = reason;
+    session_log(s);
+    attempt_free(s);
+    session_enter(s, SESSION_LINGER);
+}
+
+void session_fail(struct session *s, enum reason reason, const char *remedy, const char *format,
+                  ...)
+{
+    if (s->state == SESSION_LINGER || s->state == SESSION_DEAD)
+        return;
+    if (s->failure == NULL && (s->failure = calloc(1, sizeof *s->failure)) != NULL) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(s->failure->error, sizeof s->failure->error, format, args);
+        va_end(args);
+        s->failure->phase = s->state;
+        str_copy(s->failure->remedy, sizeof s->failure->remedy, remedy != NULL ? remedy : "");
+    }
+    session_close(s, reason);
+}

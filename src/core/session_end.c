@@ -1,0 +1,156 @@
+/* The end of a session, so that what was delivered stays delivered:
+ *
+ * - A side that was told a clean end: our direction is shut, what it still sends is read and
+ * dropped for a while, then it is closed. Closing with unread input would send a RST, and a RST
+ * destroys what the peer has not read yet (RFC 9293 3.10.7, RFC 2525 2.17).
+ * - A side that must not see a clean end is reset, but only when the kernel has nothing left to
+ *   send: SO_LINGER 0 throws away the send queue. */
+#include "session.h"
+
+#include <esclusa/net.h>
+
+#include <string.h>
+#include <sys/socket.h>
+
+#define LINGER_QUIET_MS    2000  /* how long a peer may take to end its direction */
+#define LINGER_STUCK_MS    30000 /* how long a full send queue may stay as it is */
+#define LINGER_STEP_MIN_MS 2
+#define LINGER_STEP_MAX_MS 100
+
+static void close_side(struct session *s, enum relay_side side, bool reset)
+{
+    struct linger_side *l = &s->linger[side];
+    if (!l->open)
+        return;
+    l->open = false;
+    loop_io_remove(&s->io[side]);
+    int fd = transport_release_fd(s->transport[side]);
+    if (reset)
+        sock_reset(fd);
+    else
+        sock_close(fd);
+}
+
+static void bury_if_over(struct session *s)
+{
+    if (!s->linger[RELAY_DOWN].open && !s->linger[RELAY_UP].open)
+        session_bury(s);
+}
+
+/* How a session that never relayed, or was ended early, leaves a side. */
+static enum relay_close how_to_close(const struct session *s, enum relay_side side)
+{
+    if (s->relaying)
+        return relay_how_to_close(&s->relay, side);
+    /* Our alert must not be overtaken by a reset. A consumer that only waited is reset: an empty
+     * clean end would look like an answer. */
+    bool handshake =
+        s->failure != NULL && s->transport[side]->ssl != NULL &&
+        s->failure->phase == (side == RELAY_DOWN ? SESSION_DOWN_HANDSHAKE : SESSION_UP_HANDSHAKE);
+    return handshake ? RELAY_CLOSE_CLEAN : RELAY_CLOSE_RESET;
+}
+
+static bool has_ended(const struct session *s, enum relay_side side)
+{
+    return s->relaying && s->relay.from[side].source_end == TP_EOF &&
+           s->transport[side]->ssl == NULL;
+}
+
+static void side_begin(struct session *s, enum relay_side side)
+{
+    struct linger_side *l = &s->linger[side];
+    struct transport *t = s->transport[side];
+    if (t == NULL || t->fd < 0)
+        return;
+    l->open = true;
+    l->how = how_to_close(s, side);
+    l->moved_ms = loop_now(s->worker->loop);
+    l->unsent = s->relaying ? sock_unsent(t->fd) : 0;
+    if (l->how == RELAY_CLOSE_CLEAN) {
+        if (has_ended(s, side) || shutdown(t->fd, SHUT_WR) != 0)
+            close_side(s, side, false);
+        else
+            loop_io_set(&s->io[side], LOOP_READ);
+        return;
+    }
+    /* A unix peer reads what was sent after our close, and cannot be reset anyway. */
+    if (l->unsent == 0 || s->consumer.u.sa.sa_family == AF_UNIX)
+        close_side(s, side, true);
+    else
+        loop_io_set(&s->io[side], LOOP_HUP);
+}
+
+void linger_begin(struct session *s)
+{
+    side_begin(s, RELAY_DOWN);
+    side_begin(s, RELAY_UP);
+    s->linger_step_ms = LINGER_STEP_MIN_MS;
+    bury_if_over(s);
+    if (s->state == SESSION_LINGER)
+        session_deadline(s, loop_now(s->worker->loop) + s->linger_step_ms);
+}
+
+void linger_event(struct session *s, enum relay_side side, unsigned events)
+{
+    struct linger_side *l = &s->linger[side];
+    if (!l->open)
+        return;
+    if (l->how == RELAY_CLOSE_RESET) {
+        if (events & LOOP_HUP)
+            close_side(s, side, true);
+    } else {
+        switch (sock_drain(s->transport[side]->fd)) {
+        case SOCK_DRAIN_MORE:
+        case SOCK_DRAIN_AGAIN:
+            break;
+        case SOCK_DRAIN_EOF:
+        case SOCK_DRAIN_ERROR:
+            close_side(s, side, false);
+            break;
+        }
+    }
+    bury_if_over(s);
+}
+
+/* No event tells that a send queue has become empty: look, at growing intervals. */
+static void look(struct session *s, enum relay_side side)
+{
+    struct linger_side *l = &s->linger[side];
+    if (!l->open)
+        return;
+    int64_t now = loop_now(s->worker->loop);
+    size_t unsent = sock_unsent(s->transport[side]->fd);
+    if (unsent != l->unsent) {
+        l->unsent = unsent;
+        l->moved_ms = now;
+    }
+    int64_t quiet = now - l->moved_ms;
+    if (l->how == RELAY_CLOSE_RESET) {
+        if (unsent == 0 || quiet >= LINGER_STUCK_MS)
+            close_side(s, side, true);
+    } else if (quiet >= (unsent == 0 ? LINGER_QUIET_MS : LINGER_STUCK_MS)) {
+        close_side(s, side, false);
+    }
+}
+
+void linger_tick(struct session *s)
+{
+    look(s, RELAY_DOWN);
+    look(s, RELAY_UP);
+    bury_if_over(s);
+    if (s->state != SESSION_LINGER)
+        return;
+    s->linger_step_ms *= 2;
+    if (s->linger_step_ms > LINGER_STEP_MAX_MS)
+        s->linger_step_ms = LINGER_STEP_MAX_MS;
+    session_deadline(s, loop_now(s->worker->loop) + s->linger_step_ms);
+}
+
+void session_kill(struct session *s)
+{
+    session_close(s, REASON_SHUTDOWN);
+    close_side(s, RELAY_DOWN, true);
+    close_side(s, RELAY_UP, true);
+    if (s->state == SESSION_LINGER)
+        session_bury(s);
+}

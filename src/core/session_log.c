@@ -1,0 +1,102 @@
+/* The one line a session logs, at its end. */
+#include "session.h"
+
+#include <esclusa/clock.h>
+#include <esclusa/log.h>
+
+#include <string.h>
+
+static void log_address(struct log_line *line, const char *key, const struct net_addr *a)
+{
+    char text[NET_TEXT_MAX];
+    net_addr_format(a, text, sizeof text);
+    log_text(line, key, text);
+}
+
+static void log_tls(struct log_line *line, const struct transport *t, const char *prefix)
+{
+    struct tls_info info;
+    char key[40];
+    if (t == NULL || !transport_tls_info(t, &info))
+        return;
+    snprintf(key, sizeof key, "%stls_version", prefix);
+    log_text(line, key, info.version);
+    snprintf(key, sizeof key, "%scipher", prefix);
+    log_text(line, key, info.cipher);
+    if (info.group[0] != '\0') {
+        snprintf(key, sizeof key, "%sgroup", prefix);
+        log_text(line, key, info.group);
+    }
+    snprintf(key, sizeof key, "%sresumed", prefix);
+    log_flag(line, key, info.resumed);
+}
+
+/* The transport whose failure explains the end. */
+static const struct tls_failure *tls_failure_of(const struct session *s)
+{
+    if (s->relaying) {
+        if (s->relay.cause == RELAY_CAUSE_CLEAN)
+            return NULL;
+        return s->transport[s->relay.cause_side]->failure;
+    }
+    if (s->transport[RELAY_UP] != NULL)
+        return s->transport[RELAY_UP]->failure;
+    return s->transport[RELAY_DOWN] != NULL ? s->transport[RELAY_DOWN]->failure : NULL;
+}
+
+static void log_given(struct log_line *line, const char *key, const char *value)
+{
+    if (value[0] != '\0')
+        log_text(line, key, value);
+}
+
+static void log_failure(struct log_line *line, const struct session *s)
+{
+    const struct tls_failure *f = tls_failure_of(s);
+    log_text(line, "phase", session_state_word(s->failure->phase));
+    log_text(line, "error", s->failure->error);
+    if (f != NULL) {
+        log_given(line, "expected", f->expected);
+        log_given(line, "names", f->names);
+        log_given(line, "subject", f->subject);
+        log_given(line, "issuer", f->issuer);
+        if (f->depth >= 0)
+            log_number(line, "depth", f->depth);
+        if (f->alert >= 0)
+            log_number(line, "alert", f->alert);
+    }
+    log_given(line, "remedy", s->failure->remedy);
+}
+
+void session_log(const struct session *s)
+{
+    struct log_line line;
+    log_begin(&line, reason_level(s->reason), "session");
+    if (!line.wanted)
+        return;
+    log_number(&line, "id", (int64_t)s->id);
+    log_text(&line, "reason", reason_word(s->reason));
+    log_text(&line, "listen", s->at->text);
+    log_address(&line, "consumer", &s->consumer);
+    if (s->upstream != NULL)
+        log_text(&line, "upstream", s->upstream->text);
+    if (s->attempts > 0)
+        log_address(&line, "address", &s->upstream_address);
+    if (s->attempts > 1)
+        log_number(&line, "attempts", s->attempts);
+    bool relayed = s->relaying;
+    if (relayed) {
+        log_tls(&line, s->transport[RELAY_UP], "");
+        log_tls(&line, s->transport[RELAY_DOWN], "consumer_");
+    }
+    log_number(&line, "bytes_up", relayed ? (int64_t)s->relay.from[RELAY_DOWN].bytes : 0);
+    log_number(&line, "bytes_down", relayed ? (int64_t)s->relay.from[RELAY_UP].bytes : 0);
+    if (s->connect_us >= 0)
+        log_ms(&line, "connect_ms", s->connect_us);
+    if (s->handshake_us >= 0)
+        log_ms(&line, "handshake_ms", s->handshake_us);
+    log_ms(&line, "duration_ms", clock_us() - s->began_us);
+    if (s->failure != NULL)
+        log_failure(&line, s);
+    log_end(&line);
+}

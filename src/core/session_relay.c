@@ -1,0 +1,196 @@
+/* A session that relays: events to the pumps, the pumps' wishes to the loop, idle timers, and what
+ * the relay's end means in words. */
+#include "session.h"
+
+#include <esclusa/clock.h>
+#include <esclusa/str.h>
+
+#include <string.h>
+
+#define TURN_BUDGET ((size_t)256 * 1024) /* bytes a direction before others get their turn */
+
+static bool is_tls12(const struct session *s)
+{
+    struct tls_info info;
+    return transport_tls_info(s->transport[RELAY_UP], &info) &&
+           strcmp(info.version, "TLSv1.2") == 0;
+}
+
+static int64_t quiet_limit(const struct session *s)
+{
+    return s->half_closed ? s->service->config->half_closed_timeout
+                          : s->service->config->idle_timeout;
+}
+
+static bool has_alert(const struct tls_failure *f)
+{
+    return f != NULL && f->fault != TLS_FAULT_SYSTEM && f->fault != TLS_FAULT_TRUNCATED;
+}
+
+/* A server that answers our close_notify by closing, a consumer that has its answer and resets: the
+ * stream was cut, so it is treated as one, but it is no reason to wake anybody. */
+static bool cut_after_end(const struct session *s)
+{
+    const struct relay *r = &s->relay;
+    enum relay_side first = r->cause_side == RELAY_UP ? RELAY_DOWN : RELAY_UP;
+    return s->half_closed && r->from[first].state == PUMP_DONE &&
+           r->from[r->cause_side].bytes == s->half_close_bytes[r->cause_side] &&
+           !has_alert(s->transport[r->cause_side]->failure);
+}
+
+/* The relay's cause and side, as the log says it. */
+static enum reason reason_of(const struct session *s)
+{
+    const struct relay *r = &s->relay;
+    bool nothing = relay_bytes(r) == 0;
+    if (r->cause == RELAY_CAUSE_CLEAN)
+        return nothing && s->consumer_ended_first ? REASON_PROBE : REASON_DONE;
+    bool up = r->cause_side == RELAY_UP;
+    if (cut_after_end(s))
+        return REASON_CUT_AFTER_END;
+    if (!up && nothing && !has_alert(s->transport[RELAY_DOWN]->failure))
+        return REASON_PROBE;
+    if (r->cause == RELAY_CAUSE_TRUNCATED)
+        return up ? REASON_UPSTREAM_TRUNCATED : REASON_CONSUMER_TRUNCATED;
+    const struct tls_failure *f = s->transport[r->cause_side]->failure;
+    if (up && f != NULL && f->credential_alert && r->from[RELAY_UP].bytes == 0)
+        return REASON_UPSTREAM_REJECTED_CLIENT_CERT; /* TLS 1.3 tells only after the handshake */
+    if (has_alert(f))
+        return up ? REASON_UPSTREAM_TLS_ERROR : REASON_CONSUMER_TLS_ERROR;
+    return up ? REASON_UPSTREAM_RESET : REASON_CONSUMER_RESET;
+}
+
+static void relay_over(struct session *s)
+{
+    enum reason reason = reason_of(s);
+    if (s->relay.cause == RELAY_CAUSE_CLEAN) {
+        session_close(s, reason);
+        return;
+    }
+    const struct transport *t = s->transport[s->relay.cause_side];
+    if (t->failure != NULL)
+        session_fail(s, reason, t->failure->remedy, "%s", t->failure->reason);
+    else
+        session_fail(s, reason, NULL, "%s",
+                     t->sys_errno != 0 ? strerror(t->sys_errno) : "connection lost");
+}
+
+static void set_interest(struct session *s, enum relay_side side)
+{
+    unsigned want = relay_want(&s->relay, side);
+    unsigned interest = relay_wants_hang_up(&s->relay, side) ? LOOP_HUP : LOOP_NONE;
+    if (want & TP_WANT_READ)
+        interest |= LOOP_READ;
+    if (want & TP_WANT_WRITE)
+        interest |= LOOP_WRITE;
+    loop_io_set(&s->io[side], interest);
+}
+
+static void run(struct session *s)
+{
+    bool goes_on = relay_run(&s->relay, &s->worker->scratch, TURN_BUDGET);
+    uint64_t bytes = relay_bytes(&s->relay);
+    int64_t now = loop_now(s->worker->loop);
+    if (bytes != s->bytes_seen) {
+        s->bytes_seen = bytes;
+        s->active_ms = now; /* the timer looks at this when it fires: no timer call a byte */
+    }
+    if (!goes_on) {
+        relay_over(s);
+        return;
+    }
+    if (relay_half_closed(&s->relay) != s->half_closed) {
+        s->half_closed = !s->half_closed;
+        s->consumer_ended_first = s->relay.from[RELAY_DOWN].source_end != TP_OK;
+        s->half_close_bytes[RELAY_DOWN] = s->relay.from[RELAY_DOWN].bytes;
+        s->half_close_bytes[RELAY_UP] = s->relay.from[RELAY_UP].bytes;
+        s->active_ms = now;
+        session_deadline(s, now + quiet_limit(s));
+        if (s->state != SESSION_RELAY)
+            return;
+    }
+    set_interest(s, RELAY_DOWN);
+    set_interest(s, RELAY_UP);
+    if (relay_wants_turn(&s->relay))
+        loop_io_pend(&s->io[RELAY_DOWN], 0);
+}
+
+void relay_begin(struct session *s)
+{
+    attempt_free(s);
+    int64_t half_close = s->service->config->half_close;
+    bool fin = s->service->config->missing_close_notify == CUT_FIN;
+    struct relay_policy policy = {
+        .truncated_is_end = {[RELAY_DOWN] = fin, [RELAY_UP] = fin},
+        .hold_end = {[RELAY_DOWN] = half_close == HALF_CLOSE_OFF ||
+                                    (half_close == HALF_CLOSE_TLS13 && is_tls12(s))},
+    };
+    relay_init(&s->relay, s->transport[RELAY_DOWN], s->transport[RELAY_UP], &policy);
+    s->relaying = true;
+    s->active_ms = loop_now(s->worker->loop);
+    session_deadline(s, s->active_ms + quiet_limit(s));
+    if (s->state == SESSION_RELAY)
+        run(s);
+}
+
+void relay_on_event(struct session *s, enum relay_side side, unsigned events)
+{
+    unsigned told = 0;
+    if (events & LOOP_READ)
+        told |= RELAY_READABLE;
+    if (events & LOOP_WRITE)
+        told |= RELAY_WRITABLE;
+    if (events & LOOP_HUP)
+        told |= RELAY_HUNG_UP;
+    relay_event(&s->relay, side, told);
+    run(s);
+}
+
+void relay_deadline(struct session *s)
+{
+    int64_t due = s->active_ms + quiet_limit(s);
+    if (loop_now(s->worker->loop) < due) {
+        session_deadline(s, due);
+        return;
+    }
+    char after[32];
+    str_format_duration(after, sizeof after, quiet_limit(s));
+    if (s->half_closed)
+        session_fail(s, REASON_HALF_CLOSED_TIMEOUT,
+                     "raise --half-closed-timeout if answers take longer than that",
+                     "one direction has ended, no byte the other way for %s", after);
+    else
+        session_fail(s, REASON_IDLE_TIMEOUT, "raise --idle-timeout if such silence is normal",
+                     "no byte either way for %s", after);
+}
+
+/* ---- drain ---- */
+
+void session_drain_mark(struct session *s)
+{
+    if (s->state != SESSION_RELAY)
+        return;
+    for (int i = 0; i < RELAY_SIDES; i++)
+        s->drain_mark[i] = s->relay.from[i].bytes;
+}
+
+/* Ends what towards a side is quiet with close_notify or FIN; what is in mid-transfer is left
+ * unended, so that the side is reset: a clean end would make half an answer look whole. */
+static void end_if_quiet(struct session *s, enum relay_side from)
+{
+    struct pump *p = &s->relay.from[from];
+    bool quiet = p->state == PUMP_RUNNING && p->source_end == TP_OK && buf_empty(&p->held) &&
+                 p->wait == PUMP_WAIT_READ && p->bytes == s->drain_mark[from];
+    if (quiet && p->destination->ops->shut_write(p->destination) == TP_OK)
+        p->state = PUMP_DONE;
+}
+
+void session_drain_close(struct session *s)
+{
+    if (s->state == SESSION_RELAY) {
+        end_if_quiet(s, RELAY_DOWN);
+        end_if_quiet(s, RELAY_UP);
+    }
+    session_fail(s, REASON_DRAIN_DEADLINE, "raise --drain-timeout if sessions need longer",
+                 "the gateway is stopping");
+}

@@ -1,0 +1,180 @@
+/* A worker's thread, its list of sessions, and how it ends. */
+#include "session.h"
+
+#include <stdlib.h>
+
+#define MARK_BEFORE_MS                                                                             \
+    1000                      /* what moved in the last second before the deadline is mid-transfer \
+                               */
+#define GIVE_UP_AFTER_MS 1000 /* what still lingers that long after the deadline is cut */
+
+static struct worker *worker_of(struct loop_message *m, size_t offset)
+{
+    return (struct worker *)(void *)((char *)m - offset);
+}
+
+void worker_adopt(struct worker *w, struct session *s)
+{
+    s->next = w->sessions;
+    s->previous = NULL;
+    if (w->sessions != NULL)
+        w->sessions->previous = s;
+    w->sessions = s;
+}
+
+static void stop_if_over(struct worker *w)
+{
+    /* load counts what was handed over and has not begun here yet, too */
+    if (w->may_stop && atomic_load(&w->load) == 0)
+        loop_stop(w->loop);
+}
+
+void worker_release(struct worker *w, struct session *s)
+{
+    if (s->previous != NULL)
+        s->previous->next = s->next;
+    else
+        w->sessions = s->next;
+    if (s->next != NULL)
+        s->next->previous = s->previous;
+    atomic_fetch_sub(&w->load, 1);
+    stop_if_over(w);
+}
+
+/* ---- drain ---- */
+
+static void for_each(struct worker *w, void (*what)(struct session *s))
+{
+    struct session *next;
+    for (struct session *s = w->sessions; s != NULL; s = next) {
+        next = s->next; /* what() may release s, never another */
+        what(s);
+    }
+}
+
+static void drain_mark(void *context)
+{
+    for_each(context, session_drain_mark);
+}
+
+static void drain_give_up(void *context)
+{
+    for_each(context, session_kill);
+}
+
+static void drain_end(void *context)
+{
+    struct worker *w = context;
+    for_each(w, session_drain_close);
+    if (!timer_set(w->loop, &w->drain_give_up, loop_now(w->loop) + GIVE_UP_AFTER_MS))
+        drain_give_up(w);
+}
+
+static void leave_listeners(struct worker *w)
+{
+    if (w->draining)
+        return;
+    w->draining = true;
+    acceptors_leave(w);
+    w->group->on_deaf(w->group);
+}
+
+static void drain(struct loop_message *message)
+{
+    struct worker *w = worker_of(message, offsetof(struct worker, drain_message));
+    leave_listeners(w);
+    int64_t now = loop_now(w->loop);
+    int64_t end = now + w->drain_timeout_ms;
+    int64_t mark = end - MARK_BEFORE_MS > now ? end - MARK_BEFORE_MS : now;
+    if (!timer_set(w->loop, &w->drain_mark, mark) || !timer_set(w->loop, &w->drain_end, end))
+        drain_end(w);
+}
+
+static void finish(struct loop_message *message)
+{
+    struct worker *w = worker_of(message, offsetof(struct worker, finish_message));
+    w->may_stop = true;
+    stop_if_over(w);
+}
+
+static void kill_now(struct loop_message *message)
+{
+    struct worker *w = worker_of(message, offsetof(struct worker, kill_message));
+    leave_listeners(w);
+    w->killed = true;
+    for_each(w, session_kill);
+    stop_if_over(w);
+}
+
+void worker_check_killed(struct worker *w)
+{
+    if (w->killed)
+        for_each(w, session_kill);
+}
+
+void worker_post_drain(struct worker *w, int64_t drain_timeout_ms)
+{
+    w->drain_timeout_ms = drain_timeout_ms;
+    loop_post(w->loop, &w->drain_message);
+}
+
+void worker_post_finish(struct worker *w)
+{
+    if (!w->finish_posted)
+        loop_post(w->loop, &w->finish_message);
+    w->finish_posted = true;
+}
+
+void worker_post_kill(struct worker *w)
+{
+    if (!w->kill_posted)
+        loop_post(w->loop, &w->kill_message);
+    w->kill_posted = true;
+}
+
+/* ---- life ---- */
+
+bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
+                 const struct listening *listening, size_t count, struct error *err)
+{
+    *w = (struct worker){.group = group, .index = index};
+    w->drain_message.callback = drain;
+    w->finish_message.callback = finish;
+    w->kill_message.callback = kill_now;
+    timer_init(&w->drain_mark, drain_mark, w);
+    timer_init(&w->drain_end, drain_end, w);
+    timer_init(&w->drain_give_up, drain_give_up, w);
+    w->loop = loop_create(err);
+    return w->loop != NULL && transport_scratch_init(&w->scratch, err) &&
+           acceptors_open(w, listening, count, err);
+}
+
+void worker_fini(struct worker *w)
+{
+    if (w->loop != NULL) {
+        for_each(w, session_kill);
+        acceptors_close(w);
+        timer_clear(w->loop, &w->drain_mark);
+        timer_clear(w->loop, &w->drain_end);
+        timer_clear(w->loop, &w->drain_give_up);
+        loop_destroy(&w->loop);
+    }
+    transport_scratch_fini(&w->scratch);
+}
+
+static void *thread_main(void *context)
+{
+    struct worker *w = context;
+    loop_run(w->loop);
+    w->group->on_ended(w->group);
+    return NULL;
+}
+
+bool worker_start(struct worker *w, struct error *err)
+{
+    int why = pthread_create(&w->thread, NULL, thread_main, w);
+    if (why != 0)
+        return error_set_errno(err, why, "cannot start a worker thread");
+    w->started = true;
+    return true;
+}

@@ -1,0 +1,85 @@
+/* worker: one thread, one loop, its own sessions and scratch memory. Private to core.
+ *
+ * Everything is called on the worker's own thread unless it says otherwise. */
+#ifndef ESCLUSA_CORE_WORKER_H
+#define ESCLUSA_CORE_WORKER_H
+
+#include <esclusa/config.h>
+#include <esclusa/event.h>
+#include <esclusa/policy.h>
+#include <esclusa/transport.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct acceptor;
+struct session;
+
+/* What workers share. Filled before the first thread starts, constant afterwards but the atomics.
+ */
+struct worker_group {
+    struct worker *workers;
+    unsigned count;
+    struct resolver *resolver;
+    atomic_uint_fast64_t next_id; /* session ids, unique in the process */
+    /* Called on a worker's thread: it has left its listeners / it has ended. */
+    void (*on_deaf)(struct worker_group *group);
+    void (*on_ended)(struct worker_group *group);
+    void *context;
+};
+
+struct worker {
+    struct worker_group *group;
+    unsigned index;
+    pthread_t thread;
+    bool started;
+    struct loop *loop;
+    struct transport_scratch scratch;
+    struct acceptor *acceptors;
+    size_t acceptor_count;
+    struct session *sessions; /* list head */
+    atomic_uint load;         /* live sessions, those handed over and not yet begun included */
+    /* drain */
+    bool draining; /* has left the listeners */
+    bool may_stop; /* every worker has: no connection can be handed over any more */
+    bool killed;
+    bool kill_posted, finish_posted; /* main thread only: a message is posted once */
+    struct timer drain_mark, drain_end, drain_give_up;
+    struct loop_message drain_message, finish_message, kill_message;
+    int64_t drain_timeout_ms; /* argument of drain_message */
+};
+
+/* An open listening socket, shared by all workers; the gateway owns the descriptor. */
+struct listening {
+    int fd;
+    const struct listen_at *at;
+    const struct service *service;
+    struct snapshot *snapshot;
+};
+
+/* Before the thread starts, on the main thread. */
+bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
+                 const struct listening *listening, size_t count, struct error *err) WARN_UNUSED;
+void worker_fini(struct worker *w); /* after the thread ended or never began */
+bool worker_start(struct worker *w, struct error *err) WARN_UNUSED;
+
+/* Main thread. Leave the listeners and let sessions finish until the drain timeout; once all
+ * workers have left them: stop when there are no sessions; end every session now. */
+void worker_post_drain(struct worker *w, int64_t drain_timeout_ms);
+void worker_post_finish(struct worker *w);
+void worker_post_kill(struct worker *w);
+
+/* After a connection was handed over: a worker told to end everything ends that too. */
+void worker_check_killed(struct worker *w);
+/* From session.c: a session joins, or leaves for good. */
+void worker_adopt(struct worker *w, struct session *s);
+void worker_release(struct worker *w, struct session *s);
+
+/* acceptor.c */
+bool acceptors_open(struct worker *w, const struct listening *listening, size_t count,
+                    struct error *err) WARN_UNUSED;
+/* Takes what still waits in the queues, then leaves the listeners. */
+void acceptors_leave(struct worker *w);
+void acceptors_close(struct worker *w);
+
+#endif

@@ -1,0 +1,113 @@
+/* The program: options in, one gateway, an exit status out. 0: clean, 1: could not run, 2: the
+ * options are wrong. */
+#include <esclusa/config.h>
+#include <esclusa/core.h>
+#include <esclusa/error.h>
+#include <esclusa/log.h>
+#include <esclusa/tls.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { EXIT_CANNOT_RUN = 1, EXIT_WRONG_OPTIONS = 2 };
+
+/* A program may be started with 0, 1 or 2 closed. The first sockets would take these numbers, and
+ * log lines would be sent to whoever is connected. */
+static bool hold_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", O_RDWR) != fd) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void complain(const struct error *err)
+{
+    fprintf(stderr, "esclusa: %s\n", err->text); /* one line: error.h */
+}
+
+/* What was asked for is on its way, or we say that it is not (a full disk, a closed pipe). */
+static int finish_output(struct error *err)
+{
+    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
+        (void)error_set(err, "could not write to standard output");
+        complain(err);
+        return EXIT_CANNOT_RUN;
+    }
+    return EXIT_SUCCESS;
+}
+
+static int serve(struct snapshot *snapshot, struct error *err)
+{
+    log_setup((enum log_level)snapshot->config.log_level,
+              (enum log_format)snapshot->config.log_format, STDERR_FILENO);
+    gateway_block_signals();
+    struct gateway *gateway = gateway_create(snapshot, err);
+    if (gateway == NULL) {
+        complain(err);
+        return EXIT_CANNOT_RUN;
+    }
+    gateway_run(gateway);
+    gateway_destroy(&gateway);
+    return EXIT_SUCCESS;
+}
+
+static int check_or_serve(struct config *config, enum command command, struct error *err)
+{
+    struct snapshot *snapshot = snapshot_create(config, err);
+    if (snapshot == NULL) {
+        complain(err);
+        return EXIT_WRONG_OPTIONS;
+    }
+    int status = EXIT_SUCCESS;
+    if (command == COMMAND_CHECK) {
+        snapshot_print(snapshot, stdout);
+        status = finish_output(err);
+    } else {
+        status = serve(snapshot, err);
+    }
+    snapshot_unref(&snapshot);
+    return status;
+}
+
+static int run(struct config *config, int argc, char *argv[], struct error *err)
+{
+    enum command command = COMMAND_RUN;
+    if (!config_from_command_line(config, argc, argv, &command, err)) {
+        complain(err);
+        return EXIT_WRONG_OPTIONS;
+    }
+    switch (command) {
+    case COMMAND_HELP:
+        config_print_help(stdout);
+        return finish_output(err);
+    case COMMAND_VERSION:
+        printf("esclusa %s (%s)\n", ESCLUSA_VERSION, tls_library_version());
+        return finish_output(err);
+    case COMMAND_RUN:
+    case COMMAND_CHECK:
+        break;
+    }
+    return check_or_serve(config, command, err);
+}
+
+int main(int argc, char *argv[])
+{
+    if (!hold_standard_descriptors()) {
+        return EXIT_CANNOT_RUN;
+    }
+    struct error err;
+    struct config config;
+    error_init(&err);
+    if (!config_init(&config, &err)) {
+        complain(&err);
+        return EXIT_CANNOT_RUN;
+    }
+    const int status = run(&config, argc, argv, &err);
+    config_fini(&config);
+    return status;
+}
