@@ -66,11 +66,11 @@ struct transport_scratch {
     size_t sealed_out_size;
 };
 
-#define TP_READ_MIN ((size_t)17 * 1024)    /* one record and then some: RFC 8446 5.1 */
+#define TP_READ_MIN    ((size_t)17 * 1024) /* one record and then some: RFC 8446 5.1 */
 #define TP_SEALED_SIZE ((size_t)64 * 1024) /* one recv(2) of a TLS stream */
 /* What a full sealed_in can open to, with the partial record OpenSSL may hold from before. */
 #define TP_PLAIN_SIZE (TP_SEALED_SIZE + TP_READ_MIN)
-#define TP_HELD_MAX (TP_PLAIN_SIZE + (size_t)16 * 1024) /* TP_PLAIN_SIZE sealed in records */
+#define TP_HELD_MAX   (TP_PLAIN_SIZE + (size_t)16 * 1024) /* TP_PLAIN_SIZE sealed in records */
 
 bool transport_scratch_init(struct transport_scratch *s, struct error *err) WARN_UNUSED;
 void transport_scratch_fini(struct transport_scratch *s);

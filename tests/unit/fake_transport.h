@@ -59,7 +59,7 @@ struct fake_step {
 };
 
 #define FAKE_STEPS 32
-#define FAKE_PIECE 10
+#define FAKE_PIECE ((size_t)10)
 
 struct fake_script {
     struct fake_step step[FAKE_STEPS];
