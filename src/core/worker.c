@@ -1,11 +1,14 @@
 /* A worker's thread, its list of sessions, and how it ends. */
 #include "session.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #define MARK_BEFORE_MS                                                                             \
-    1000                      /* what moved in the last second before the deadline is mid-transfer \
-                               */
+    1000 /* what moved in the last second before the deadline is mid-transfer                      \
+          */
+#define TRIM_PEAK_MIN    64
+#define TRIM_AFTER_MS    1000
 #define GIVE_UP_AFTER_MS 1000 /* what still lingers that long after the deadline is cut */
 
 static struct worker *worker_of(struct loop_message *m, size_t offset)
@@ -20,6 +23,26 @@ void worker_adopt(struct worker *w, struct session *s)
     if (w->sessions != NULL)
         w->sessions->previous = s;
     w->sessions = s;
+    if (++w->count > w->peak)
+        w->peak = w->count;
+}
+
+/* What a burst of sessions took goes back to the kernel once most of them are gone: malloc(3) keeps
+ * freed memory below the top of its heap until it is told, mallopt(3). Not at once, for the next
+ * burst may be on its way, and it takes milliseconds. */
+static void trim(void *context)
+{
+    struct worker *w = context;
+    w->peak = w->count;
+    malloc_trim(0);
+}
+
+static void trim_after_burst(struct worker *w)
+{
+    if (w->peak < TRIM_PEAK_MIN || w->count > w->peak / 4 || timer_is_set(&w->trim))
+        return;
+    if (!timer_set(w->loop, &w->trim, loop_now(w->loop) + TRIM_AFTER_MS))
+        w->peak = w->count; /* no memory for a timer: another time */
 }
 
 static void stop_if_over(struct worker *w)
@@ -37,6 +60,8 @@ void worker_release(struct worker *w, struct session *s)
         w->sessions = s->next;
     if (s->next != NULL)
         s->next->previous = s->previous;
+    w->count--;
+    trim_after_burst(w);
     atomic_fetch_sub(&w->load, 1);
     stop_if_over(w);
 }
@@ -141,6 +166,7 @@ bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
     w->drain_message.callback = drain;
     w->finish_message.callback = finish;
     w->kill_message.callback = kill_now;
+    timer_init(&w->trim, trim, w);
     timer_init(&w->drain_mark, drain_mark, w);
     timer_init(&w->drain_end, drain_end, w);
     timer_init(&w->drain_give_up, drain_give_up, w);
@@ -154,6 +180,7 @@ void worker_fini(struct worker *w)
     if (w->loop != NULL) {
         for_each(w, session_kill);
         acceptors_close(w);
+        timer_clear(w->loop, &w->trim);
         timer_clear(w->loop, &w->drain_mark);
         timer_clear(w->loop, &w->drain_end);
         timer_clear(w->loop, &w->drain_give_up);

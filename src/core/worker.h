@@ -38,6 +38,8 @@ struct worker {
     struct acceptor *acceptors;
     size_t acceptor_count;
     struct session *sessions; /* list head */
+    unsigned count, peak;     /* of sessions: now, and the most since memory was given back */
+    struct timer trim;
     atomic_uint load;         /* live sessions, those handed over and not yet begun included */
     /* drain */
     bool draining; /* has left the listeners */
