@@ -75,8 +75,10 @@ struct transport_scratch {
 bool transport_scratch_init(struct transport_scratch *s, struct error *err) WARN_UNUSED;
 void transport_scratch_fini(struct transport_scratch *s);
 
-/* NULL: no memory; the fd stays the caller's. */
-struct transport *transport_plain_create(int fd);
+/* NULL: no memory; the fd stays the caller's. reset: the kernel has already told that the peer reset
+ * the connection (SO_ERROR), and tells it once only: what it sent before can still be read, its end
+ * is TP_ERROR. */
+struct transport *transport_plain_create(int fd, bool reset);
 /* profile and expected as tls_session_create(). scratch must outlive the transport. */
 struct transport *transport_tls_create(int fd, const struct tls_profile *profile, unsigned worker,
                                        const struct tls_name *expected,

@@ -112,7 +112,7 @@ void session_begin(struct worker *w, int fd, const struct net_addr *peer,
     bool tls = from->at->endpoint.scheme == NET_TLS;
     struct transport *t =
         tls ? transport_tls_create(fd, s->service->downstream_tls, w->index, NULL, &w->scratch)
-            : transport_plain_create(fd);
+            : transport_plain_create(fd, false);
     s->transport[RELAY_DOWN] = t;
     if (t == NULL)
         sock_reset(fd);

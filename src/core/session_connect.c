@@ -188,7 +188,8 @@ void connect_resolve_deadline(struct session *s)
 
 /* ---- connect ---- */
 
-static void connected(struct session *s)
+/* reset: the upstream has reset the connection meanwhile, but what it sent can be read. */
+static void connected(struct session *s, bool reset)
 {
     struct attempt *a = s->attempt;
     s->connect_us = clock_us() - s->phase_began_us;
@@ -197,7 +198,7 @@ static void connected(struct session *s)
     struct worker *w = s->worker;
     s->transport[RELAY_UP] = tls ? transport_tls_create(a->fd, s->service->upstream_tls, w->index,
                                                         &s->upstream->expected, &w->scratch)
-                                 : transport_plain_create(a->fd);
+                                 : transport_plain_create(a->fd, reset);
     if (s->transport[RELAY_UP] == NULL) {
         session_fail(s, REASON_NO_MEMORY, NULL, "no memory for the upstream connection");
         return;
@@ -238,6 +239,15 @@ static void next_address(struct session *s)
     session_deadline(s, until < a->candidate_deadline_ms ? until : a->candidate_deadline_ms);
 }
 
+/* A plain upstream that took the connection, sent something and reset it (EPIPE: ended, then reset)
+ * before we looked: the consumer must get what it sent. A refusal is ECONNREFUSED. */
+static bool said_something(const struct session *s, int why)
+{
+    char byte;
+    return (why == ECONNRESET || why == EPIPE) && s->upstream->endpoint.scheme == NET_TCP &&
+           recv(s->attempt->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 void connect_event(struct session *s, enum relay_side side, unsigned events)
 {
     if (side == RELAY_DOWN) {
@@ -245,10 +255,12 @@ void connect_event(struct session *s, enum relay_side side, unsigned events)
         return;
     }
     int why = sock_connect_result(s->attempt->fd);
-    if (why != 0)
+    if (said_something(s, why))
+        connected(s, why == ECONNRESET);
+    else if (why != 0)
         address_failed(s, REASON_CONNECT_FAILED, strerror(why));
     else if (events & LOOP_WRITE)
-        connected(s);
+        connected(s, false);
     else /* hung up without an error: it was accepted and cut at once */
         address_failed(s, REASON_CONNECT_FAILED, strerror(ECONNRESET));
 }

@@ -10,7 +10,7 @@ struct tp_plain {
     struct transport base;
     enum tp_status end; /* TP_OK while the peer's direction is open */
     bool shut;
-    bool reset; /* a send told so */
+    bool reset; /* a send, or connect's result, told so */
 };
 
 static struct tp_plain *plain_of(struct transport *t)
@@ -46,6 +46,8 @@ static enum tp_status plain_read(struct transport *t, void *bytes, size_t size, 
     if (n == 0) {
         /* The kernel tells a reset once. Where a send was told, what follows looks like a FIN. */
         p->end = p->reset ? TP_ERROR : TP_EOF;
+        if (p->reset)
+            t->sys_errno = ECONNRESET;
         return p->end;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK)
@@ -118,12 +120,13 @@ static const struct transport_ops plain_ops = {
     .destroy = plain_destroy,
 };
 
-struct transport *transport_plain_create(int fd)
+struct transport *transport_plain_create(int fd, bool reset)
 {
     struct tp_plain *p = calloc(1, sizeof *p);
     if (p == NULL)
         return NULL;
     p->base = (struct transport){.ops = &plain_ops, .fd = fd};
     p->end = TP_OK;
+    p->reset = reset;
     return &p->base;
 }

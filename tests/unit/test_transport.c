@@ -333,7 +333,7 @@ static void rig_plain(int queue)
     int fd[2];
     rig_begin();
     tcp_pair(fd, queue);
-    rig.t = transport_plain_create(fd[0]);
+    rig.t = transport_plain_create(fd[0], false);
     assert_non_null(rig.t);
     rig.peer.fd = fd[1];
 }
@@ -1293,7 +1293,7 @@ static void test_unix_stream(void **state)
     bool drained;
     rig_begin();
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
-    rig.t = transport_plain_create(fd[0]);
+    rig.t = transport_plain_create(fd[0], false);
     rig.peer.fd = fd[1];
     assert_int_equal(write(fd[1], "abc", 3), 3);
     assert_int_equal(rig.t->ops->read(rig.t, rig.buffer, TP_READ_MIN, &n, &drained), TP_OK);
@@ -1304,6 +1304,26 @@ static void test_unix_stream(void **state)
     rig.peer.fd = -1;
     assert_int_equal(rig.t->ops->read(rig.t, rig.buffer, TP_READ_MIN, &n, &drained), TP_EOF);
     assert_int_equal(rig.t->ops->write(rig.t, "x", 1, &n), TP_ERROR); /* and no SIGPIPE */
+    rig_end();
+}
+
+/* The reset was told before the transport was made: what comes is read, the end is no clean one. */
+static void test_plain_known_to_be_reset(void **state)
+{
+    (void)state;
+    int fd[2];
+    size_t n = 0;
+    bool drained;
+    rig_begin();
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+    rig.t = transport_plain_create(fd[0], true);
+    rig.peer.fd = fd[1];
+    assert_int_equal(write(fd[1], "abc", 3), 3);
+    shutdown(fd[1], SHUT_WR);
+    assert_int_equal(rig.t->ops->read(rig.t, rig.buffer, TP_READ_MIN, &n, &drained), TP_OK);
+    assert_int_equal(n, 3);
+    assert_int_equal(rig.t->ops->read(rig.t, rig.buffer, TP_READ_MIN, &n, &drained), TP_ERROR);
+    assert_int_equal(rig.t->sys_errno, ECONNRESET);
     rig_end();
 }
 
@@ -1360,6 +1380,7 @@ int main(void)
         cmocka_unit_test(test_plain_reset_met_by_write),
         cmocka_unit_test(test_plain_end_then_broken_write),
         cmocka_unit_test(test_unix_stream),
+        cmocka_unit_test(test_plain_known_to_be_reset),
         cmocka_unit_test(test_released_fd_stays_open),
     };
     return cmocka_run_group_tests(tests, group_set_up, group_tear_down);
