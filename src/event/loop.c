@@ -299,11 +299,13 @@ static void dispatch(struct loop *loop, const struct epoll_event *event)
     }
     /* The interest may have changed earlier in this batch. */
     events &= io->interest == LOOP_NONE ? LOOP_NONE : io->interest | LOOP_HUP;
-    if (io->pended && io->pended_in_turn != loop->turn) {
+    /* What is pended is called, whatever is left of the kernel's events. */
+    bool pended = io->pended && io->pended_in_turn != loop->turn;
+    if (pended) {
         events |= io->pend_events;
         unpend(io);
     }
-    if (events != 0) {
+    if (events != 0 || pended) {
         io->callback(io->context, events);
     }
 }
