@@ -13,7 +13,7 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
-#define LOG_LINE_MAX 8192
+#define LOG_LINE_MAX 4096 /* PIPE_BUF: lines of several writers to a pipe never mix, pipe(7) */
 
 struct log_line {
     bool wanted;    /* false: the level is off and every call below is a no-op */
@@ -42,8 +42,9 @@ void log_number(struct log_line *line, const char *key, int64_t value);
 /* Microseconds shown as milliseconds with three decimals: 1234 -> 1.234. */
 void log_ms(struct log_line *line, const char *key, int64_t microseconds);
 void log_flag(struct log_line *line, const char *key, bool value);
-/* Writes it. A line that did not fit is cut at a whole field and says truncated=true. May block
- * as write(2) on that descriptor may; a non-blocking one that is full loses the line. */
+/* Writes it. A line that did not fit is cut at a whole field and says truncated=true. Does not
+ * block: a line that the descriptor cannot take at once is dropped, and the next one that goes
+ * through is preceded by how many were ("log_dropped"). */
 void log_end(struct log_line *line);
 
 /* begin, text "message", end. */

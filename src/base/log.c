@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +21,9 @@ static struct {
     int fd;
 } sink = {LOG_LEVEL_INFO, LOG_FORMAT_TEXT, STDERR_FILENO};
 
+static pthread_mutex_t sink_mutex = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t dropped; /* lines, under the mutex */
+
 static const char *const level_words[] = {
     [LOG_LEVEL_ERROR] = "error",
     [LOG_LEVEL_WARN] = "warn",
@@ -31,6 +36,7 @@ void log_setup(enum log_level level, enum log_format format, int fd)
     sink.level = level;
     sink.format = format;
     sink.fd = fd;
+    dropped = 0;
 }
 
 bool log_wants(enum log_level level)
@@ -172,25 +178,30 @@ void log_flag(struct log_line *line, const char *key, bool value)
 }
 
 /* One write(2) in all but two cases: a signal came first, or a pipe took a part. */
-static void write_line(const char *text, size_t length)
+/* A reader that has stopped (a paused collector, a full pipe) must not stop the gateway: what
+ * cannot be written at once is dropped and counted. A line is at most PIPE_BUF, so a pipe that is
+ * writable takes it whole; the mutex keeps two threads from sharing that one promise. O_NONBLOCK
+ * would be simpler, but it belongs to the open file, which others share with us. */
+
+static bool write_now(const char *text, size_t length)
 {
-    int saved = errno;
+    struct pollfd p = {.fd = sink.fd, .events = POLLOUT};
+    if (poll(&p, 1, 0) != 1 || (p.revents & POLLOUT) == 0)
+        return false;
     while (length > 0) {
         ssize_t wrote = write(sink.fd, text, length);
         if (wrote < 0 && errno == EINTR)
             continue;
         if (wrote <= 0)
-            break; /* there is nobody to tell */
+            return false; /* there is nobody to tell */
         text += wrote;
         length -= (size_t)wrote;
     }
-    errno = saved;
+    return true;
 }
 
-void log_end(struct log_line *line)
+static void seal(struct log_line *line)
 {
-    if (!line->wanted)
-        return;
     bool json = line->format == LOG_FORMAT_JSON;
     const char *tail = json ? "}\n" : "\n";
     if (line->truncated)
@@ -198,7 +209,32 @@ void log_end(struct log_line *line)
     size_t length = strlen(tail); /* at most TAIL_MAX, which put() keeps free */
     memcpy(line->text + line->length, tail, length);
     line->length += length;
-    write_line(line->text, line->length);
+}
+
+static void write_line(const struct log_line *line)
+{
+    int saved = errno;
+    pthread_mutex_lock(&sink_mutex);
+    if (dropped > 0) {
+        struct log_line note;
+        log_begin(&note, LOG_LEVEL_ERROR, "log_dropped");
+        log_number(&note, "lines", (int64_t)dropped);
+        seal(&note);
+        if (write_now(note.text, note.length))
+            dropped = 0;
+    }
+    if (dropped > 0 || !write_now(line->text, line->length))
+        dropped++;
+    pthread_mutex_unlock(&sink_mutex);
+    errno = saved;
+}
+
+void log_end(struct log_line *line)
+{
+    if (!line->wanted)
+        return;
+    seal(line);
+    write_line(line);
     line->wanted = false; /* a second log_end writes nothing */
 }
 

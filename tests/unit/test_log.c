@@ -19,7 +19,7 @@
 #define STAMP 24 /* characters of the time */
 
 static int out_fd = -1;
-static char out[4 * LOG_LINE_MAX];
+static char out[8 * LOG_LINE_MAX];
 
 static int setup(void **state)
 {
@@ -221,19 +221,23 @@ static void *write_lines(void *arg)
 static void test_lines_of_threads_do_not_mix(void **state)
 {
     (void)state;
-    static char words[THREADS][8] = {"alpha", "beta", "gamma", "delta"};
+    static char *words[THREADS];
     pthread_t threads[THREADS];
-    int ends[2];
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    assert_true(fcntl(ends[1], F_SETPIPE_SZ, 1 << 20) >= (1 << 20) - 1 || errno == EPERM);
-    log_setup(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, ends[1]);
-    for (int i = 0; i < THREADS; i++)
+    static char letters[THREADS][41];
+    log_setup(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, out_fd);
+    for (int i = 0; i < THREADS; i++) {
+        memset(letters[i], 'a' + i, 40);
+        words[i] = letters[i];
         assert_int_equal(pthread_create(&threads[i], NULL, write_lines, words[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
     int good = 0;
-    FILE *in = fdopen(ends[0], "r");
+    assert_int_equal(lseek(out_fd, 0, SEEK_SET), 0);
+    FILE *in = fdopen(dup(out_fd), "r");
     assert_non_null(in);
     char text[256];
-    while (good < THREADS * LINES && fgets(text, sizeof(text), in) != NULL) {
+    while (fgets(text, sizeof(text), in) != NULL) {
         bool known = false;
         for (int i = 0; i < THREADS; i++) {
             char expected[128];
@@ -245,10 +249,38 @@ static void test_lines_of_threads_do_not_mix(void **state)
             fail_msg("mixed: %s", text);
         good++;
     }
-    for (int i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
     assert_int_equal(good, THREADS * LINES);
     (void)fclose(in);
+}
+
+/* A pipe that nobody reads: nothing blocks (ctest's time would run out), and when it is read again
+ * the log says how much is missing. */
+static void test_a_full_pipe_drops_and_counts(void **state)
+{
+    (void)state;
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_true(fcntl(ends[1], F_SETPIPE_SZ, 16384) >= 16384);
+    log_setup(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, ends[1]);
+    for (int i = 0; i < 1000; i++)
+        log_message(LOG_LEVEL_INFO, "filler", "%0100d", i);
+    size_t lines = 0;
+    ssize_t got = read(ends[0], out, sizeof(out) - 1);
+    assert_true(got > 0 && got <= 16384);
+    for (ssize_t i = 0; i < got; i++)
+        lines += out[i] == '\n';
+    assert_int_equal(out[got - 1], '\n'); /* whole lines only */
+
+    log_message(LOG_LEVEL_INFO, "after", "again");
+    got = read(ends[0], out, sizeof(out) - 1);
+    assert_true(got > 0);
+    out[got] = '\0';
+    char expected[64];
+    (void)snprintf(expected, sizeof(expected), " error log_dropped lines=%zu\n", 1000 - lines);
+    assert_non_null(strstr(out, expected));
+    assert_non_null(strstr(out, " info after message=again\n"));
+    log_setup(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, STDERR_FILENO);
+    (void)close(ends[0]);
     (void)close(ends[1]);
 }
 
@@ -264,6 +296,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_errno_is_kept_and_a_bad_descriptor_is_survived, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_lines_of_threads_do_not_mix, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_full_pipe_drops_and_counts, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
