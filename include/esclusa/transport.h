@@ -43,6 +43,8 @@ struct transport_ops {
     /* Bytes that came from the socket wait in user space: read() gives something although the
      * socket may never become readable again. */
     bool (*has_buffered)(const struct transport *t);
+    /* Part of something the peer sends has come: its stream is not at rest. */
+    bool (*mid_record)(const struct transport *t);
     /* Frees; closes the fd if it is still owned. */
     void (*destroy)(struct transport *t);
 };
@@ -75,9 +77,9 @@ struct transport_scratch {
 bool transport_scratch_init(struct transport_scratch *s, struct error *err) WARN_UNUSED;
 void transport_scratch_fini(struct transport_scratch *s);
 
-/* NULL: no memory; the fd stays the caller's. reset: the kernel has already told that the peer reset
- * the connection (SO_ERROR), and tells it once only: what it sent before can still be read, its end
- * is TP_ERROR. */
+/* NULL: no memory; the fd stays the caller's. reset: the kernel has already told that the peer
+ * reset the connection (SO_ERROR), and tells it once only: what it sent before can still be read,
+ * its end is TP_ERROR. */
 struct transport *transport_plain_create(int fd, bool reset);
 /* profile and expected as tls_session_create(). scratch must outlive the transport. */
 struct transport *transport_tls_create(int fd, const struct tls_profile *profile, unsigned worker,

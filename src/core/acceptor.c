@@ -5,6 +5,7 @@
 #include <esclusa/log.h>
 #include <esclusa/net.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,25 +100,34 @@ static void rested(void *context)
     loop_io_set(&a->io, LOOP_READ);
 }
 
+/* True: go on. */
+static bool take_one(struct acceptor *a)
+{
+    struct worker_group *group = a->worker->group;
+    /* Counted before it is accepted, so that a session always finds its two descriptors. */
+    if (atomic_fetch_add(&group->sessions, 1) >= group->max_sessions) {
+        atomic_fetch_sub(&group->sessions, 1);
+        rest(a, EMFILE);
+        return false;
+    }
+    int fd = -1, why = 0;
+    struct net_addr peer;
+    enum accept_status status = listener_accept(a->from->fd, &fd, &peer, &why);
+    if (status == ACCEPT_OK) {
+        place(a, fd, &peer);
+        return true;
+    }
+    atomic_fetch_sub(&group->sessions, 1);
+    if (status == ACCEPT_LIMIT || status == ACCEPT_BROKEN)
+        rest(a, why);
+    return status == ACCEPT_RETRY;
+}
+
 static void take(struct acceptor *a, int most)
 {
-    for (int i = 0; i < most; i++) {
-        int fd = -1, why = 0;
-        struct net_addr peer;
-        switch (listener_accept(a->from->fd, &fd, &peer, &why)) {
-        case ACCEPT_OK:
-            place(a, fd, &peer);
-            break;
-        case ACCEPT_AGAIN:
-            return;
-        case ACCEPT_RETRY:
-            break;
-        case ACCEPT_LIMIT:
-        case ACCEPT_BROKEN:
-            rest(a, why);
-            return;
-        }
-    }
+    int taken = 0;
+    while (taken < most && take_one(a))
+        taken++;
 }
 
 static void on_event(void *context, unsigned events)
@@ -157,7 +167,5 @@ void acceptors_close(struct worker *w)
         timer_clear(w->loop, &w->acceptors[i].rest);
         loop_io_remove(&w->acceptors[i].io);
     }
-    free(w->acceptors);
-    w->acceptors = NULL;
-    w->acceptor_count = 0;
+    w->acceptor_count = 0; /* the memory stays: an event for one may be in the current batch */
 }

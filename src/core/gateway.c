@@ -7,6 +7,8 @@
 #include <esclusa/net.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -14,7 +16,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#define RESOLVER_THREADS 4
+#define RESOLVER_THREADS   4
+#define DESCRIPTOR_RESERVE 12
 
 struct gateway {
     struct snapshot *snapshot;
@@ -86,16 +89,16 @@ static void on_ended(struct worker_group *group)
 static void stop(struct gateway *g, const char *signal_name)
 {
     g->stops++;
-    struct log_line line;
-    log_begin(&line, LOG_LEVEL_INFO, g->stops == 1 ? "draining" : "stopping_now");
-    log_text(&line, "signal", signal_name);
-    log_end(&line);
     for (unsigned i = 0; i < g->group.count; i++) {
         if (g->stops == 1)
             worker_post_drain(&g->group.workers[i], g->snapshot->config.drain_timeout);
         else if (g->stops == 2)
             worker_post_kill(&g->group.workers[i]);
     }
+    struct log_line line;
+    log_begin(&line, LOG_LEVEL_INFO, g->stops == 1 ? "draining" : "stopping_now");
+    log_text(&line, "signal", signal_name);
+    log_end(&line);
 }
 
 static void on_signal(void *context, unsigned events)
@@ -129,6 +132,20 @@ static void raise_descriptor_limit(void)
         limit.rlim_cur = limit.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
+}
+
+/* Two descriptors a session; what is open now and a reserve (resolver, reload) are kept apart. */
+static unsigned sessions_allowed(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
+        limit.rlim_cur > INT_MAX)
+        return INT_MAX;
+    int open = DESCRIPTOR_RESERVE;
+    for (int fd = 0; fd < (int)limit.rlim_cur && fd < 65536; fd++)
+        open += fcntl(fd, F_GETFD) != -1;
+    int left = (int)limit.rlim_cur - open;
+    return left > 2 ? (unsigned)left / 2 : 1;
 }
 
 static bool open_listeners(struct gateway *g, struct error *err)
@@ -168,6 +185,7 @@ static bool start_workers(struct gateway *g, struct error *err)
         }
         g->group.count = i + 1;
     }
+    g->group.max_sessions = sessions_allowed();
     for (unsigned i = 0; i < count; i++) {
         if (!worker_start(&g->group.workers[i], err))
             return false;

@@ -94,7 +94,7 @@ void session_begin(struct worker *w, int fd, const struct net_addr *peer,
     struct session *s = calloc(1, sizeof *s);
     if (s == NULL) {
         sock_reset(fd);
-        atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
+        worker_lost(w);
         return;
     }
     s->worker = w;

@@ -77,12 +77,14 @@ struct session {
     /* times, microseconds of clock_us(); -1: not reached */
     int64_t began_us, phase_began_us, connect_us, handshake_us;
     /* relay timers */
-    uint64_t bytes_seen;
-    int64_t active_ms; /* when a byte last moved */
+    uint64_t bytes_seen[RELAY_SIDES]; /* by the side they come from */
+    int64_t moved_ms[RELAY_SIDES];    /* when the last of them came */
+    enum relay_side last_moved;
+    int64_t active_ms; /* when a byte last moved, either way */
+    size_t unsent_seen[RELAY_SIDES];
     bool half_closed;
     bool consumer_ended_first;
     uint64_t half_close_bytes[RELAY_SIDES]; /* moved each way when the first direction ended */
-    uint64_t drain_mark[RELAY_SIDES];
     /* linger */
     struct linger_side linger[RELAY_SIDES];
     int64_t linger_step_ms;
@@ -106,7 +108,6 @@ bool session_watch(struct session *s, enum relay_side side, int fd, unsigned int
 void session_bury(struct session *s);
 
 /* drain */
-void session_drain_mark(struct session *s);  /* remember what has moved so far */
 void session_drain_close(struct session *s); /* the deadline is here: close properly */
 void session_kill(struct session *s);        /* now, without lingering */
 

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define FULL_RETRY_MS 20
 #define ADDRESS_SHARE_MIN_MS                                                                       \
     2000 /* no address gets less, however many share the connect timeout                           \
           */
@@ -44,12 +45,21 @@ bool consumer_left_silently(const struct session *s)
     return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK);
 }
 
+/* Something of the consumer's waits to be relayed. */
+static bool has_sent(const struct session *s)
+{
+    char byte;
+    const struct transport *t = s->transport[RELAY_DOWN];
+    return t->ops->has_buffered(t) || t->ops->mid_record(t) ||
+           recv(t->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 bool consumer_gone(struct session *s, enum relay_side side, unsigned events)
 {
     if (side != RELAY_DOWN || !(events & LOOP_HUP))
         return false;
-    if (s->at->endpoint.scheme == NET_UNIX) {
-        /* A unix peer that has closed hangs up although what it sent can still be read. */
+    if (has_sent(s)) {
+        /* It has hung up, but what it sent (a unix peer: and its end) can still be read. */
         loop_io_set(&s->io[RELAY_DOWN], LOOP_NONE);
         return false;
     }
@@ -224,6 +234,13 @@ static void next_address(struct session *s)
     int why = 0;
     if (!sock_connect(&s->upstream_address, &a->fd, &why)) {
         a->fd = -1;
+        if (why == EAGAIN && now + FULL_RETRY_MS < a->candidate_deadline_ms) {
+            /* A unix listener's queue is full; connect(2) on it does not wait as TCP does. */
+            a->address_next--;
+            s->attempts--;
+            session_deadline(s, now + FULL_RETRY_MS);
+            return;
+        }
         address_failed(s, REASON_CONNECT_FAILED, strerror(why));
         return;
     }
@@ -254,6 +271,8 @@ void connect_event(struct session *s, enum relay_side side, unsigned events)
         (void)consumer_gone(s, side, events);
         return;
     }
+    if (s->attempt->fd < 0)
+        return;
     int why = sock_connect_result(s->attempt->fd);
     if (said_something(s, why))
         connected(s, why == ECONNRESET);
@@ -267,6 +286,10 @@ void connect_event(struct session *s, enum relay_side side, unsigned events)
 
 void connect_deadline(struct session *s)
 {
+    if (s->attempt->fd < 0) {
+        next_address(s); /* the same one again */
+        return;
+    }
     address_failed(s, REASON_CONNECT_TIMEOUT, "no answer in time");
 }
 

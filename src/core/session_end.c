@@ -74,7 +74,8 @@ static void side_begin(struct session *s, enum relay_side side)
         return;
     }
     /* A unix peer reads what was sent after our close, and cannot be reset anyway. */
-    if (l->unsent == 0 || s->consumer.u.sa.sa_family == AF_UNIX)
+    const struct net_addr *peer = side == RELAY_DOWN ? &s->consumer : &s->upstream_address;
+    if (l->unsent == 0 || peer->u.sa.sa_family == AF_UNIX)
         close_side(s, side, true);
     else
         loop_io_set(&s->io[side], LOOP_HUP);

@@ -3,11 +3,13 @@
 #include "session.h"
 
 #include <esclusa/clock.h>
+#include <esclusa/net.h>
 #include <esclusa/str.h>
 
 #include <string.h>
 
 #define TURN_BUDGET ((size_t)256 * 1024) /* bytes a direction before others get their turn */
+#define AT_REST_MS  1000                 /* without a byte, when a drain ends */
 
 static bool is_tls12(const struct session *s)
 {
@@ -18,8 +20,10 @@ static bool is_tls12(const struct session *s)
 
 static int64_t quiet_limit(const struct session *s)
 {
-    return s->half_closed ? s->service->config->half_closed_timeout
-                          : s->service->config->idle_timeout;
+    /* A side that hung up while what it sent waits for the other will never be heard of again. */
+    bool hung_up = s->relay.hung_up[RELAY_DOWN] || s->relay.hung_up[RELAY_UP];
+    return s->half_closed || hung_up ? s->service->config->half_closed_timeout
+                                     : s->service->config->idle_timeout;
 }
 
 static bool has_alert(const struct tls_failure *f)
@@ -89,11 +93,13 @@ static void set_interest(struct session *s, enum relay_side side)
 static void run(struct session *s)
 {
     bool goes_on = relay_run(&s->relay, &s->worker->scratch, TURN_BUDGET);
-    uint64_t bytes = relay_bytes(&s->relay);
     int64_t now = loop_now(s->worker->loop);
-    if (bytes != s->bytes_seen) {
-        s->bytes_seen = bytes;
-        s->active_ms = now; /* the timer looks at this when it fires: no timer call a byte */
+    for (int i = 0; i < RELAY_SIDES; i++) {
+        if (s->relay.from[i].bytes == s->bytes_seen[i])
+            continue;
+        s->bytes_seen[i] = s->relay.from[i].bytes;
+        s->last_moved = (enum relay_side)i;
+        s->moved_ms[i] = s->active_ms = now; /* the timer looks when it fires: no call a byte */
     }
     if (!goes_on) {
         relay_over(s);
@@ -128,6 +134,8 @@ void relay_begin(struct session *s)
     relay_init(&s->relay, s->transport[RELAY_DOWN], s->transport[RELAY_UP], &policy);
     s->relaying = true;
     s->active_ms = loop_now(s->worker->loop);
+    s->moved_ms[RELAY_DOWN] = s->moved_ms[RELAY_UP] = s->active_ms;
+    s->last_moved = RELAY_UP; /* nothing has been asked yet */
     session_deadline(s, s->active_ms + quiet_limit(s));
     if (s->state == SESSION_RELAY)
         run(s);
@@ -144,13 +152,38 @@ void relay_on_event(struct session *s, enum relay_side side, unsigned events)
         told |= RELAY_HUNG_UP;
     relay_event(&s->relay, side, told);
     run(s);
+    if ((events & LOOP_HUP) && s->state == SESSION_RELAY) /* the shorter limit holds from now on */
+        session_deadline(s, loop_now(s->worker->loop) + quiet_limit(s));
+}
+
+/* A slow reader empties the kernel's send queue long before we can write again: that is progress
+ * too. blocked_r: a direction waits for its reader, so look again before the limit is over. */
+static bool queue_moved(struct session *s, bool *blocked_r)
+{
+    bool moved = false;
+    *blocked_r = false;
+    for (int i = 0; i < RELAY_SIDES; i++) {
+        const struct pump *p = &s->relay.from[i];
+        if (p->state != PUMP_RUNNING || p->wait != PUMP_WAIT_WRITE)
+            continue;
+        size_t unsent = sock_unsent(p->destination->fd);
+        moved = moved || unsent != s->unsent_seen[i];
+        s->unsent_seen[i] = unsent;
+        *blocked_r = true;
+    }
+    return moved;
 }
 
 void relay_deadline(struct session *s)
 {
+    bool blocked;
+    int64_t now = loop_now(s->worker->loop);
+    if (queue_moved(s, &blocked))
+        s->active_ms = now;
     int64_t due = s->active_ms + quiet_limit(s);
-    if (loop_now(s->worker->loop) < due) {
-        session_deadline(s, due);
+    if (now < due) {
+        int64_t look = now + quiet_limit(s) / 4 + 1;
+        session_deadline(s, blocked && look < due ? look : due);
         return;
     }
     char after[32];
@@ -166,30 +199,26 @@ void relay_deadline(struct session *s)
 
 /* ---- drain ---- */
 
-void session_drain_mark(struct session *s)
-{
-    if (s->state != SESSION_RELAY)
-        return;
-    for (int i = 0; i < RELAY_SIDES; i++)
-        s->drain_mark[i] = s->relay.from[i].bytes;
-}
-
-/* Ends what towards a side is quiet with close_notify or FIN; what is in mid-transfer is left
- * unended, so that the side is reset: a clean end would make half an answer look whole. */
-static void end_if_quiet(struct session *s, enum relay_side from)
+/* Ends a direction that is at rest with close_notify or FIN. At rest: no byte for a while, none on
+ * its way, and the last word was the upstream's, so that no question is half asked and no answer
+ * half given or still due. Anything else is left unended, so that the side is reset: a clean end
+ * would make a part look whole. */
+static void end_if_at_rest(struct session *s, enum relay_side from)
 {
     struct pump *p = &s->relay.from[from];
-    bool quiet = p->state == PUMP_RUNNING && p->source_end == TP_OK && buf_empty(&p->held) &&
-                 p->wait == PUMP_WAIT_READ && p->bytes == s->drain_mark[from];
-    if (quiet && p->destination->ops->shut_write(p->destination) == TP_OK)
+    bool quiet = loop_now(s->worker->loop) - s->moved_ms[from] >= AT_REST_MS;
+    bool idle = p->state == PUMP_RUNNING && p->source_end == TP_OK && buf_empty(&p->held) &&
+                p->wait == PUMP_WAIT_READ;
+    if (quiet && idle && s->last_moved == RELAY_UP && !p->source->ops->mid_record(p->source) &&
+        p->destination->ops->shut_write(p->destination) == TP_OK)
         p->state = PUMP_DONE;
 }
 
 void session_drain_close(struct session *s)
 {
     if (s->state == SESSION_RELAY) {
-        end_if_quiet(s, RELAY_DOWN);
-        end_if_quiet(s, RELAY_UP);
+        end_if_at_rest(s, RELAY_DOWN);
+        end_if_at_rest(s, RELAY_UP);
     }
     session_fail(s, REASON_DRAIN_DEADLINE, "raise --drain-timeout if sessions need longer",
                  "the gateway is stopping");

@@ -4,9 +4,6 @@
 #include <malloc.h>
 #include <stdlib.h>
 
-#define MARK_BEFORE_MS                                                                             \
-    1000 /* what moved in the last second before the deadline is mid-transfer                      \
-          */
 #define TRIM_PEAK_MIN    64
 #define TRIM_AFTER_MS    1000
 #define GIVE_UP_AFTER_MS 1000 /* what still lingers that long after the deadline is cut */
@@ -52,6 +49,13 @@ static void stop_if_over(struct worker *w)
         loop_stop(w->loop);
 }
 
+void worker_lost(struct worker *w)
+{
+    atomic_fetch_sub(&w->load, 1);
+    atomic_fetch_sub(&w->group->sessions, 1);
+    stop_if_over(w);
+}
+
 void worker_release(struct worker *w, struct session *s)
 {
     if (s->previous != NULL)
@@ -62,8 +66,7 @@ void worker_release(struct worker *w, struct session *s)
         s->next->previous = s->previous;
     w->count--;
     trim_after_burst(w);
-    atomic_fetch_sub(&w->load, 1);
-    stop_if_over(w);
+    worker_lost(w);
 }
 
 /* ---- drain ---- */
@@ -75,11 +78,6 @@ static void for_each(struct worker *w, void (*what)(struct session *s))
         next = s->next; /* what() may release s, never another */
         what(s);
     }
-}
-
-static void drain_mark(void *context)
-{
-    for_each(context, session_drain_mark);
 }
 
 static void drain_give_up(void *context)
@@ -108,10 +106,7 @@ static void drain(struct loop_message *message)
 {
     struct worker *w = worker_of(message, offsetof(struct worker, drain_message));
     leave_listeners(w);
-    int64_t now = loop_now(w->loop);
-    int64_t end = now + w->drain_timeout_ms;
-    int64_t mark = end - MARK_BEFORE_MS > now ? end - MARK_BEFORE_MS : now;
-    if (!timer_set(w->loop, &w->drain_mark, mark) || !timer_set(w->loop, &w->drain_end, end))
+    if (!timer_set(w->loop, &w->drain_end, loop_now(w->loop) + w->drain_timeout_ms))
         drain_end(w);
 }
 
@@ -167,7 +162,6 @@ bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
     w->finish_message.callback = finish;
     w->kill_message.callback = kill_now;
     timer_init(&w->trim, trim, w);
-    timer_init(&w->drain_mark, drain_mark, w);
     timer_init(&w->drain_end, drain_end, w);
     timer_init(&w->drain_give_up, drain_give_up, w);
     w->loop = loop_create(err);
@@ -181,11 +175,12 @@ void worker_fini(struct worker *w)
         for_each(w, session_kill);
         acceptors_close(w);
         timer_clear(w->loop, &w->trim);
-        timer_clear(w->loop, &w->drain_mark);
         timer_clear(w->loop, &w->drain_end);
         timer_clear(w->loop, &w->drain_give_up);
         loop_destroy(&w->loop);
     }
+    free(w->acceptors);
+    w->acceptors = NULL;
     transport_scratch_fini(&w->scratch);
 }
 

@@ -22,6 +22,8 @@ struct worker_group {
     unsigned count;
     struct resolver *resolver;
     atomic_uint_fast64_t next_id; /* session ids, unique in the process */
+    unsigned max_sessions;        /* what the limit of open files allows */
+    atomic_uint sessions;         /* live ones, and those being accepted */
     /* Called on a worker's thread: it has left its listeners / it has ended. */
     void (*on_deaf)(struct worker_group *group);
     void (*on_ended)(struct worker_group *group);
@@ -40,13 +42,13 @@ struct worker {
     struct session *sessions; /* list head */
     unsigned count, peak;     /* of sessions: now, and the most since memory was given back */
     struct timer trim;
-    atomic_uint load;         /* live sessions, those handed over and not yet begun included */
+    atomic_uint load; /* live sessions, those handed over and not yet begun included */
     /* drain */
     bool draining; /* has left the listeners */
     bool may_stop; /* every worker has: no connection can be handed over any more */
     bool killed;
     bool kill_posted, finish_posted; /* main thread only: a message is posted once */
-    struct timer drain_mark, drain_end, drain_give_up;
+    struct timer drain_end, drain_give_up;
     struct loop_message drain_message, finish_message, kill_message;
     int64_t drain_timeout_ms; /* argument of drain_message */
 };
@@ -76,6 +78,8 @@ void worker_check_killed(struct worker *w);
 /* From session.c: a session joins, or leaves for good. */
 void worker_adopt(struct worker *w, struct session *s);
 void worker_release(struct worker *w, struct session *s);
+/* A connection that was counted and never became a session. */
+void worker_lost(struct worker *w);
 
 /* acceptor.c */
 bool acceptors_open(struct worker *w, const struct listening *listening, size_t count,

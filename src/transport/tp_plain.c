@@ -103,6 +103,12 @@ static bool plain_has_buffered(const struct transport *t)
     return false;
 }
 
+static bool plain_mid_record(const struct transport *t)
+{
+    (void)t; /* a plain stream has no records */
+    return false;
+}
+
 static void plain_destroy(struct transport *t)
 {
     if (t->fd >= 0)
@@ -117,6 +123,7 @@ static const struct transport_ops plain_ops = {
     .flush = plain_flush,
     .shut_write = plain_shut_write,
     .has_buffered = plain_has_buffered,
+    .mid_record = plain_mid_record,
     .destroy = plain_destroy,
 };
 

@@ -69,7 +69,9 @@ static bool fill(struct tp_tls *p)
         p->drained = (size_t)n < size;
         return true;
     }
-    if (n == 0)
+    if (n == 0 && p->write_broken && p->write_errno != EPIPE)
+        p->in_errno = p->write_errno; /* the kernel tells a reset once, and a send was told */
+    else if (n == 0)
         p->in_eof = true;
     else if (errno == EAGAIN || errno == EWOULDBLOCK)
         p->drained = true;
@@ -272,9 +274,14 @@ static enum tp_status tls_handshake(struct transport *t)
     enum tp_status sent = operation_end(p); /* also the alert of a failed handshake */
     if (done != 1 && !waits)
         return TP_ERROR;
+    /* A peer that is verified, has sent what it had to say and left: what it said is still to be
+     * read. That it takes nothing any more is for the next write to tell (a server's tickets often
+     * meet EPIPE). */
+    if (done == 1)
+        return TP_OK;
     if (sent == TP_ERROR) {
         /* An alert of the peer may be waiting behind our failed send: it says more than EPIPE. */
-        if (done != 1 && !p->in_eof && p->in_errno == 0 && p->base.failure == NULL) {
+        if (!p->in_eof && p->in_errno == 0 && p->base.failure == NULL) {
             operation_begin(p);
             done = SSL_do_handshake(t->ssl);
             error = SSL_get_error(t->ssl, done);
@@ -285,8 +292,6 @@ static enum tp_status tls_handshake(struct transport *t)
         keep_system_failure(p, p->write_errno);
         return TP_ERROR;
     }
-    if (done == 1)
-        return TP_OK;
     t->handshake_want = TP_WANT_READ | (sent == TP_AGAIN ? TP_WANT_WRITE : 0);
     return TP_AGAIN;
 }
@@ -404,6 +409,12 @@ static bool tls_has_buffered(const struct transport *t)
     return p->end == TP_OK && (!buf_empty(&p->held_in) || SSL_pending(t->ssl) > 0);
 }
 
+static bool tls_mid_record(const struct transport *t)
+{
+    const struct tp_tls *p = (const struct tp_tls *)t;
+    return p->end == TP_OK && (!buf_empty(&p->held_in) || SSL_has_pending(t->ssl) == 1);
+}
+
 static void tls_destroy(struct transport *t)
 {
     struct tp_tls *p = tls_of(t);
@@ -423,6 +434,7 @@ static const struct transport_ops tls_ops = {
     .flush = tls_flush,
     .shut_write = tls_shut_write,
     .has_buffered = tls_has_buffered,
+    .mid_record = tls_mid_record,
     .destroy = tls_destroy,
 };
 
