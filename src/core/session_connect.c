@@ -45,11 +45,14 @@ bool consumer_left_silently(const struct session *s)
     return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK);
 }
 
-/* Something of the consumer's waits to be relayed. */
+/* Something of the consumer's waits to be relayed though it has hung up. A tcp:// one has been sent
+ * nothing that it could leave unread: its reset means that it gave up. */
 static bool has_sent(const struct session *s)
 {
     char byte;
     const struct transport *t = s->transport[RELAY_DOWN];
+    if (s->at->endpoint.scheme == NET_TCP)
+        return false;
     return t->ops->has_buffered(t) || t->ops->mid_record(t) ||
            recv(t->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
@@ -59,7 +62,7 @@ bool consumer_gone(struct session *s, enum relay_side side, unsigned events)
     if (side != RELAY_DOWN || !(events & LOOP_HUP))
         return false;
     if (has_sent(s)) {
-        /* It has hung up, but what it sent (a unix peer: and its end) can still be read. */
+        /* A unix peer that has closed hangs up; a TLS one that leaves our tickets unread resets. */
         loop_io_set(&s->io[RELAY_DOWN], LOOP_NONE);
         return false;
     }

@@ -1,0 +1,39 @@
+# End-to-end tests: the program itself, driven over loopback by real peers. One file a theme.
+add_executable(e2e_tls_peer e2e/tls_peer.c)
+target_compile_definitions(e2e_tls_peer PRIVATE _GNU_SOURCE)
+target_link_libraries(e2e_tls_peer PRIVATE OpenSSL::SSL OpenSSL::Crypto Threads::Threads)
+esclusa_warnings(e2e_tls_peer)
+
+# Throwaway certificates, made anew at each run: none is committed, none expires quietly.
+set(e2e_certs ${CMAKE_CURRENT_BINARY_DIR}/certs)
+add_test(NAME e2e_certificates_made COMMAND bash ${PROJECT_SOURCE_DIR}/certs/make-certs.sh
+                                            ${e2e_certs})
+set_tests_properties(e2e_certificates_made PROPERTIES FIXTURES_SETUP certificates LABELS e2e
+                                                      TIMEOUT 60)
+
+function(esclusa_e2e_test theme timeout)
+  add_test(NAME e2e_${theme} COMMAND ${Python3_EXECUTABLE} -B
+                                   ${CMAKE_CURRENT_SOURCE_DIR}/e2e/test_${theme}.py)
+  set(environment "ESCLUSA=$<TARGET_FILE:esclusa>" "CERTS=${e2e_certs}"
+                  "TLS_PEER=$<TARGET_FILE:e2e_tls_peer>")
+  if(NOT ESCLUSA_SANITIZE STREQUAL "")
+    list(APPEND environment "SANITIZED=1")
+    math(EXPR timeout "3 * ${timeout}")
+  endif()
+  set_tests_properties(
+    e2e_${theme}
+    PROPERTIES LABELS e2e TIMEOUT ${timeout} FIXTURES_REQUIRED certificates ENVIRONMENT
+               "${environment}")
+endfunction()
+
+esclusa_e2e_test(relay_matrix 180)
+esclusa_e2e_test(certificates 120)
+esclusa_e2e_test(failures 120)
+esclusa_e2e_test(cli 120)
+esclusa_e2e_test(signals 120)
+esclusa_e2e_test(storm 300)
+esclusa_e2e_test(openssl_peers 120)
+esclusa_e2e_test(redis 120)
+esclusa_e2e_test(nginx 120)
+# It measures CPU time and loads both CPUs: alone.
+set_tests_properties(e2e_storm PROPERTIES RUN_SERIAL TRUE)
