@@ -313,15 +313,19 @@ class Deadlines(Case):
         self.assertEqual(upstream.accepted, 0)
 
     def test_consumer_leaves_while_upstream_shakes_hands(self):
-        """One that sent nothing: its session does not last until the handshake's deadline."""
-        upstream = self.closing(Upstream(lambda peer: peer.read_all()))
-        gateway = self.gateway(f"tls://127.0.0.1:{upstream.port}", *trust(), level="debug")
-        consumer = connect(gateway.address)
-        until(lambda: upstream.accepted, what="the gateway's connection")
-        consumer.reset()
-        line = gateway.wait_session(name_of(consumer), timeout=5 * SLACK)
-        self.assertEqual(line["reason"], "probe", line)
-        upstream.result()
+        """Its session does not last until the handshake's deadline, whether it has sent or not."""
+        for sent, reason in ((b"", "probe"), (b"request", "consumer_reset")):
+            with self.subTest(reason=reason):
+                upstream = self.closing(Upstream(lambda peer: peer.read_all()))
+                gateway = self.gateway(f"tls://127.0.0.1:{upstream.port}", *trust(),
+                                       level="debug")
+                consumer = connect(gateway.address)
+                until(lambda: upstream.accepted, what="the gateway's connection")
+                consumer.send(sent)
+                consumer.reset()
+                line = gateway.wait_session(name_of(consumer), timeout=5 * SLACK)
+                self.assertEqual(line["reason"], reason, line)
+                upstream.result()
 
 
 class Policies(Case):
