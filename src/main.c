@@ -82,6 +82,9 @@ static int run(struct config *config, int argc, char *argv[], struct error *err)
         return EXIT_WRONG_OPTIONS;
     }
     switch (command) {
+    case COMMAND_EXPLAIN:
+        config_print_explanation(stdout);
+        return finish_output(err);
     case COMMAND_HELP:
         config_print_help(stdout);
         return finish_output(err);
@@ -103,7 +106,7 @@ int main(int argc, char *argv[])
     struct error err;
     struct config config;
     error_init(&err);
-    if (!config_init(&config, &err)) {
+    if (!config_set_up(&config, &err)) {
         complain(&err);
         return EXIT_CANNOT_RUN;
     }

@@ -1,6 +1,7 @@
 /* config: what the user asked for. One table row an option (schema.c) drives the command line, the
- * help text, range errors, `esclusa check` and docs/configuration.md; snapshot.c makes of it what
- * sessions run with. Start-up (and later reload) only: may read files and block; one thread. */
+ * config file, the help text, range errors, `esclusa check` and docs/configuration.md; snapshot.c
+ * makes of it what sessions run with. Start-up (and later reload) only: may read files and block;
+ * one thread. */
 #ifndef ESCLUSA_CONFIG_H
 #define ESCLUSA_CONFIG_H
 
@@ -14,6 +15,20 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* ---- where it was written ---- */
+
+enum origin_kind { ORIGIN_NONE /* a default of the table */, ORIGIN_COMMAND_LINE, ORIGIN_FILE };
+
+struct origin {
+    enum origin_kind kind;
+    bool shared;      /* in the file's group `defaults`: for the services that have a use for it */
+    unsigned line;    /* ORIGIN_FILE only */
+    const char *file; /* ORIGIN_FILE only: one of config.files, and lives as long as that */
+};
+
+/* At least as many as option_table has rows; checked in schema.c. */
+#define OPTION_ROWS_MAX 96
+
 /* ---- as written ---- */
 
 struct text_list {
@@ -26,7 +41,9 @@ enum cut_policy { CUT_RESET, CUT_FIN };
 
 /* One service: listeners and the upstream candidates behind them. Texts are heap-owned. */
 struct service_config {
-    char *name; /* "default" from the command line */
+    char *name;                             /* "default" from the command line */
+    struct origin at;                       /* where it begins */
+    struct origin origins[OPTION_ROWS_MAX]; /* of its settings, by row of option_table */
     struct text_list listen;
     struct text_list connect;
     char *ca, *ca_dir, *cert, *key, *server_name;
@@ -38,10 +55,17 @@ struct service_config {
     int64_t missing_close_notify; /* enum cut_policy */
 };
 
+enum check_format { CHECK_TEXT, CHECK_JSON };
+
 struct config {
-    int64_t workers;       /* 0: as many as CPUs this process may use */
-    int64_t drain_timeout; /* ms */
+    char *file;                     /* --config; NULL: none */
+    struct text_list files;         /* what was read: that file, then what it includes */
+    enum check_format check_format; /* --format */
+    int64_t workers;                /* 0: as many as CPUs this process may use */
+    int64_t drain_timeout;          /* ms */
     int64_t log_level, log_format;
+    struct origin origins[OPTION_ROWS_MAX];  /* of the global settings */
+    struct origin defaults[OPTION_ROWS_MAX]; /* of what the group `defaults` holds */
     struct service_config *services;
     size_t service_count;
 };
@@ -56,6 +80,8 @@ enum option_type {
     OPTION_CHOICE    /* index of the word in an int64_t, through choice_values */
 };
 enum option_scope { OPTION_GLOBAL, OPTION_SERVICE };
+/* What a service must have for the option to be of use; given without it is an error. */
+enum option_use { USE_ALWAYS, USE_TLS_UPSTREAM, USE_TLS_LISTENER, USE_ANY_TLS };
 
 struct option_choice {
     const char *word;
@@ -65,8 +91,10 @@ struct option_choice {
 struct option_row {
     const char *name; /* config file spelling: "connect_timeout"; the flag is --connect-timeout */
     char letter;      /* 0: none */
+    bool own;         /* each service has its own: may not stand in the file's group `defaults` */
     enum option_type type;
     enum option_scope scope;
+    enum option_use use;
     const char *argument;                /* "DUR", for the help */
     const char *default_text;            /* parsed as if it had been given; NULL: none */
     const char *default_note;            /* shown instead of default_text where that needs words */
@@ -90,18 +118,33 @@ void option_format(const struct option_row *row, const void *base, char *dst, si
 
 /* ---- the command line ---- */
 
-enum command { COMMAND_RUN, COMMAND_CHECK, COMMAND_HELP, COMMAND_VERSION };
+enum command { COMMAND_RUN, COMMAND_CHECK, COMMAND_EXPLAIN, COMMAND_HELP, COMMAND_VERSION };
 
 /* Empty but for one service, "default", and the defaults of the table. On an error nothing is left
- * to free. */
-bool config_init(struct config *c, struct error *err) WARN_UNUSED;
+ * to free. Not "config_init": that is a function of libconfig. */
+bool config_set_up(struct config *c, struct error *err) WARN_UNUSED;
 void config_fini(struct config *c);
-/* c: fresh from config_init(); config_fini() is the caller's also on an error. Parses argv (GNU
+/* c: fresh from config_set_up(); config_fini() is the caller's also on an error. Parses argv (GNU
  * style: --opt value, --opt=value, -l value; no abbreviations; unknown options with a "did you
- * mean"); checks everything that needs no file: combinations, ranges, addresses. */
+ * mean"); with --config FILE reads that too, for the services and for those global settings that
+ * argv does not give. Checks everything that needs no certificate: combinations, ranges,
+ * addresses. */
 bool config_from_command_line(struct config *c, int argc, char *const argv[],
                               enum command *command_r, struct error *err) WARN_UNUSED;
 void config_print_help(FILE *out);
+
+/* ---- the file ---- */
+
+/* As for config_from_command_line(), with the file's text from memory. name is what errors call
+ * it; what it includes is looked up beside that. Errors are "FILE:LINE: what was found; what would
+ * do". Global settings whose origin is the command line stay as they are. */
+bool config_from_text(struct config *c, const char *name, const char *text, size_t length,
+                      struct error *err) WARN_UNUSED;
+/* The same, from the file at path. */
+bool config_from_file(struct config *c, const char *path, struct error *err) WARN_UNUSED;
+
+/* `esclusa check --explain`: every option with its type, range, default and meaning. */
+void config_print_explanation(FILE *out);
 
 /* ---- what sessions run with ---- */
 
@@ -141,7 +184,8 @@ struct snapshot *snapshot_create(struct config *config, struct error *err) WARN_
 struct snapshot *snapshot_ref(struct snapshot *s);
 /* Any thread; the last one frees. NULLs *s. */
 void snapshot_unref(struct snapshot **s);
-/* `esclusa check`: what would run, one line a setting, to out. */
+/* `esclusa check`: what would run, a block a service with its settings, listeners and
+ * certificates, to out, in the config's check_format. */
 void snapshot_print(const struct snapshot *s, FILE *out);
 
 /* The one sentence about a listener that the start-up log and `esclusa check` show:

@@ -4,9 +4,6 @@
 
 #include <esclusa/config.h>
 
-/* At least as many as option_table has rows; checked in schema.c. */
-#define OPTION_ROWS_MAX 64
-
 /* "--half-closed-timeout" and the like. */
 #define OPTION_FLAG_MAX 48
 
@@ -17,6 +14,51 @@ void config_quote(char *dst, size_t size, const char *value);
 
 /* The struct that a row's offset counts from. */
 void *config_base_of(struct config *c, const struct option_row *row);
+
+/* Zero but for the defaults of the table and the name, a copy; false: nothing is left to free. */
+bool service_config_set_up(struct service_config *s, const char *name,
+                           struct error *err) WARN_UNUSED;
+void service_config_fini(struct service_config *s);
+/* Empties a list, as a service's own replaces that of `defaults`. */
+void text_list_clear(struct text_list *list);
+bool text_list_add(struct text_list *list, const char *value, struct error *err) WARN_UNUSED;
+
+/* ---- complain.c: one wording for the command line and the file ---- */
+
+/* "--tls-min", or "esclusa.cfg:12: tls_min". name: of a row, or another word of the file; NULL: the
+ * place alone ("esclusa.cfg:12"). */
+void config_place(char *dst, size_t size, const struct origin *at, const char *name);
+/* Sets "PLACE 'VALUE': SENTENCE" (value NULL: without). In the sentence {tls_max} becomes that
+ * option as the user writes it ("--tls-max", "tls_max"), {tls_max=1.3} its assignment
+ * ("--tls-max 1.3", tls_max = "1.3"), and {} other as it is. Returns false. */
+bool config_complain(struct error *err, const struct origin *at, const char *name,
+                     const char *value, const char *sentence, const char *other);
+/* The same from a reason as option_store() gives it: "'x': ..." or a mere sentence. */
+bool config_blame(struct error *err, const struct origin *at, const char *name,
+                  const struct error *reason);
+
+/* "Did you mean": the likeliest of the words shown to it. */
+struct guess {
+    const char *typed;
+    char word[OPTION_FLAG_MAX]; /* "" when nothing is like it */
+    size_t distance;
+};
+/* letters: of typed that count; a word of less than three is like nothing. */
+void guess_begin(struct guess *g, const char *typed, size_t letters);
+void guess_consider(struct guess *g, const char *word);
+
+/* ---- check.c ---- */
+
+/* What may not be combined, whoever wrote it; addresses and names. */
+bool config_check(const struct config *c, struct error *err) WARN_UNUSED;
+/* By a service with such listeners and upstreams. */
+bool option_is_used(const struct option_row *row, bool listen_tls, bool connect_tls);
+
+/* ---- table ---- */
+
+/* "1ms to 365d", "1 to 256", "1.2 or 1.3"; "" where any text will do. */
+void option_range(const struct option_row *row, char *dst, size_t size);
+const struct origin *service_origin(const struct service_config *s, const char *name);
 
 /* NULL: no row has that name ("connect_timeout") or flag ("--connect-timeout", "-l"). */
 const struct option_row *option_by_name(const char *name);

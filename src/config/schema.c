@@ -15,6 +15,8 @@
 
 #define WORKERS_MAX 256
 
+#define RANGE_MAX 128
+
 static const struct option_choice tls_version_choices[] = {
     {"1.2", TLS_1_2}, {"1.3", TLS_1_3}, {NULL, 0}};
 
@@ -41,6 +43,7 @@ const struct option_row option_table[] = {
      .letter = 'l',
      .type = OPTION_TEXT_LIST,
      SERVICE(listen),
+     .own = true,
      .argument = "ADDR",
      .default_note = "required",
      .help = "where consumers connect: [tcp://|tls://]HOST:PORT, unix:/path or unix:@name; a bare "
@@ -49,6 +52,7 @@ const struct option_row option_table[] = {
      .letter = 'c',
      .type = OPTION_TEXT_LIST,
      SERVICE(connect),
+     .own = true,
      .argument = "ADDR",
      .default_note = "required",
      .help = "the upstream: [tls://|tcp://]HOST:PORT, unix:/path or unix:@name; a bare HOST:PORT "
@@ -56,54 +60,63 @@ const struct option_row option_table[] = {
     {.name = "ca",
      .type = OPTION_TEXT,
      SERVICE(ca),
+     .use = USE_TLS_UPSTREAM,
      .argument = "FILE",
      .default_note = "the system store",
      .help = "trust anchors for the upstream's certificate, PEM"},
     {.name = "ca_dir",
      .type = OPTION_TEXT,
      SERVICE(ca_dir),
+     .use = USE_TLS_UPSTREAM,
      .argument = "DIR",
      .default_note = "the system store",
      .help = "directory of trust anchors for the upstream's certificate, PEM"},
     {.name = "cert",
      .type = OPTION_TEXT,
      SERVICE(cert),
+     .use = USE_TLS_UPSTREAM,
      .argument = "FILE",
      .default_note = "none",
      .help = "client certificate chain shown to the upstream, PEM, leaf first"},
     {.name = "key",
      .type = OPTION_TEXT,
      SERVICE(key),
+     .use = USE_TLS_UPSTREAM,
      .argument = "FILE",
      .default_note = "in the file of --cert",
      .help = "private key of the client certificate, PEM"},
     {.name = "server_name",
      .type = OPTION_TEXT,
      SERVICE(server_name),
+     .use = USE_TLS_UPSTREAM,
      .argument = "NAME|IP",
      .default_note = "the host of --connect",
      .help = "name the upstream's certificate must bear, and the SNI sent (none for an IP)"},
     {.name = "listen_cert",
      .type = OPTION_TEXT,
      SERVICE(listen_cert),
+     .use = USE_TLS_LISTENER,
      .argument = "FILE",
      .default_note = "required for tls:// listeners",
      .help = "certificate chain of the tls:// listeners, PEM, leaf first"},
     {.name = "listen_key",
      .type = OPTION_TEXT,
      SERVICE(listen_key),
+     .use = USE_TLS_LISTENER,
      .argument = "FILE",
      .default_note = "required for tls:// listeners",
      .help = "private key of the tls:// listeners, PEM"},
     {.name = "listen_ca",
      .type = OPTION_TEXT,
      SERVICE(listen_ca),
+     .use = USE_TLS_LISTENER,
      .argument = "FILE",
      .default_note = "none",
      .help = "require consumers of tls:// listeners to show a certificate from this CA, PEM"},
     {.name = "tls_min",
      .type = OPTION_CHOICE,
      SERVICE(tls_min),
+     .use = USE_ANY_TLS,
      .argument = "1.2|1.3",
      .default_text = "1.2",
      .choices = tls_version_choices,
@@ -111,6 +124,7 @@ const struct option_row option_table[] = {
     {.name = "tls_max",
      .type = OPTION_CHOICE,
      SERVICE(tls_max),
+     .use = USE_ANY_TLS,
      .argument = "1.2|1.3",
      .default_note = "the newest",
      .choices = tls_version_choices,
@@ -282,7 +296,16 @@ static bool store_text(char **slot, const char *value, struct error *err)
     return true;
 }
 
-static bool store_in_list(struct text_list *list, const char *value, struct error *err)
+void text_list_clear(struct text_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->items[i]);
+    }
+    free(list->items);
+    memset(list, 0, sizeof(*list));
+}
+
+bool text_list_add(struct text_list *list, const char *value, struct error *err)
 {
     char *copy = str_dup(value);
     char **items =
@@ -296,6 +319,35 @@ static bool store_in_list(struct text_list *list, const char *value, struct erro
     return true;
 }
 
+void option_range(const struct option_row *row, char *dst, size_t size)
+{
+    size_t length = 0;
+    dst[0] = '\0';
+    switch (row->type) {
+    case OPTION_TEXT:
+    case OPTION_TEXT_LIST:
+        return;
+    case OPTION_NUMBER:
+        (void)str_append(dst, size, &length, "%lld to %lld", (long long)row->min,
+                         (long long)row->max);
+        return;
+    case OPTION_DURATION: {
+        char least[32];
+        char most[32];
+        str_format_duration(least, sizeof(least), row->min);
+        str_format_duration(most, sizeof(most), row->max);
+        (void)str_append(dst, size, &length, "%s to %s", least, most);
+        return;
+    }
+    case OPTION_CHOICE:
+        for (const struct option_choice *c = row->choices; c->word != NULL; c++) {
+            const char *between = c == row->choices ? "" : c[1].word == NULL ? " or " : ", ";
+            (void)str_append(dst, size, &length, "%s%s", between, c->word);
+        }
+        return;
+    }
+}
+
 static bool store_number(const struct option_row *row, int64_t *slot, const char *value,
                          struct error *err)
 {
@@ -305,11 +357,12 @@ static bool store_number(const struct option_row *row, int64_t *slot, const char
         return true;
     }
     char quoted[QUOTE_MAX];
+    char range[RANGE_MAX];
     config_quote(quoted, sizeof(quoted), value);
+    option_range(row, range, sizeof(range));
     const bool digits_only = value[strspn(value, "0123456789")] == '\0';
-    return error_set(err, "%s: %s; give %lld to %lld", quoted,
-                     digits_only ? "out of range" : "not a whole number", (long long)row->min,
-                     (long long)row->max);
+    return error_set(err, "%s: %s; give %s", quoted,
+                     digits_only ? "out of range" : "not a whole number", range);
 }
 
 static bool store_duration(const struct option_row *row, int64_t *slot, const char *value,
@@ -324,11 +377,9 @@ static bool store_duration(const struct option_row *row, int64_t *slot, const ch
                          quoted);
     }
     if (ms < row->min || ms > row->max) {
-        char least[32];
-        char most[32];
-        str_format_duration(least, sizeof(least), row->min);
-        str_format_duration(most, sizeof(most), row->max);
-        return error_set(err, "%s: out of range; give %s to %s", quoted, least, most);
+        char range[RANGE_MAX];
+        option_range(row, range, sizeof(range));
+        return error_set(err, "%s: out of range; give %s", quoted, range);
     }
     *slot = ms;
     return true;
@@ -337,17 +388,14 @@ static bool store_duration(const struct option_row *row, int64_t *slot, const ch
 static bool store_choice(const struct option_row *row, int64_t *slot, const char *value,
                          struct error *err)
 {
-    char words[128];
-    size_t length = 0;
-    words[0] = '\0';
     for (const struct option_choice *c = row->choices; c->word != NULL; c++) {
         if (strcmp(c->word, value) == 0) {
             *slot = c->value;
             return true;
         }
-        const char *between = c == row->choices ? "" : c[1].word == NULL ? " or " : ", ";
-        (void)str_append(words, sizeof(words), &length, "%s%s", between, c->word);
     }
+    char words[RANGE_MAX];
+    option_range(row, words, sizeof(words));
     char quoted[QUOTE_MAX];
     config_quote(quoted, sizeof(quoted), value);
     return error_set(err, "%s: unknown; give %s", quoted, words);
@@ -362,7 +410,7 @@ bool option_store(const struct option_row *row, void *base, const char *value, s
     case OPTION_TEXT:
         return store_text(text_at(row, base), value, err);
     case OPTION_TEXT_LIST:
-        return store_in_list(list_at(row, base), value, err);
+        return text_list_add(list_at(row, base), value, err);
     case OPTION_NUMBER:
         return store_number(row, number_at(row, base), value, err);
     case OPTION_DURATION:
@@ -416,7 +464,42 @@ void *config_base_of(struct config *c, const struct option_row *row)
     return row->scope == OPTION_GLOBAL ? (void *)c : (void *)&c->services[0];
 }
 
-bool config_init(struct config *c, struct error *err)
+bool service_config_set_up(struct service_config *s, const char *name, struct error *err)
+{
+    memset(s, 0, sizeof(*s));
+    s->name = str_dup(name);
+    if (s->name == NULL) {
+        return error_set(err, "no memory");
+    }
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option_row *row = &option_table[i];
+        if (row->scope == OPTION_SERVICE && row->default_text != NULL &&
+            !option_store(row, s, row->default_text, err)) {
+            service_config_fini(s);
+            return false;
+        }
+    }
+    return true;
+}
+
+void service_config_fini(struct service_config *s)
+{
+    free(s->name);
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option_row *row = &option_table[i];
+        if (row->scope != OPTION_SERVICE) {
+            continue;
+        }
+        if (row->type == OPTION_TEXT) {
+            free(*text_at(row, s));
+        } else if (row->type == OPTION_TEXT_LIST) {
+            text_list_clear(list_at(row, s));
+        }
+    }
+    memset(s, 0, sizeof(*s));
+}
+
+bool config_set_up(struct config *c, struct error *err)
 {
     memset(c, 0, sizeof(*c));
     c->services = calloc(1, sizeof(*c->services));
@@ -424,40 +507,18 @@ bool config_init(struct config *c, struct error *err)
         return error_set(err, "no memory");
     }
     c->service_count = 1;
-    c->services[0].name = str_dup("default");
-    if (c->services[0].name == NULL) {
+    bool done = service_config_set_up(&c->services[0], "default", err);
+    c->services[0].at.kind = ORIGIN_COMMAND_LINE;
+    for (size_t i = 0; done && i < option_count; i++) {
+        const struct option_row *row = &option_table[i];
+        if (row->scope == OPTION_GLOBAL && row->default_text != NULL) {
+            done = option_store(row, c, row->default_text, err);
+        }
+    }
+    if (!done) {
         config_fini(c);
-        return error_set(err, "no memory");
     }
-    for (size_t i = 0; i < option_count; i++) {
-        const struct option_row *row = &option_table[i];
-        if (row->default_text != NULL &&
-            !option_store(row, config_base_of(c, row), row->default_text, err)) {
-            config_fini(c);
-            return false;
-        }
-    }
-    return true;
-}
-
-static void service_config_fini(struct service_config *service)
-{
-    free(service->name);
-    for (size_t i = 0; i < option_count; i++) {
-        const struct option_row *row = &option_table[i];
-        if (row->scope != OPTION_SERVICE) {
-            continue;
-        }
-        if (row->type == OPTION_TEXT) {
-            free(*text_at(row, service));
-        } else if (row->type == OPTION_TEXT_LIST) {
-            struct text_list *list = list_at(row, service);
-            for (size_t n = 0; n < list->count; n++) {
-                free(list->items[n]);
-            }
-            free(list->items);
-        }
-    }
+    return done;
 }
 
 void config_fini(struct config *c)
@@ -466,75 +527,13 @@ void config_fini(struct config *c)
         service_config_fini(&c->services[i]);
     }
     free(c->services);
+    free(c->file);
+    text_list_clear(&c->files);
     memset(c, 0, sizeof(*c));
 }
 
-/* ---- help ---- */
-
-#define HELP_COLUMN 34
-#define HELP_WIDTH  64
-
-/* Words of text, broken at HELP_WIDTH, each line but the first indented to HELP_COLUMN. */
-static void print_wrapped(FILE *out, const char *text)
+const struct origin *service_origin(const struct service_config *s, const char *name)
 {
-    size_t column = 0;
-    while (*text != '\0') {
-        const size_t word = strcspn(text, " ");
-        if (column != 0 && column + 1 + word > HELP_WIDTH) {
-            fprintf(out, "\n%*s", HELP_COLUMN, "");
-            column = 0;
-        }
-        fprintf(out, "%s%.*s", column == 0 ? "" : " ", (int)word, text);
-        column += word + (column == 0 ? 0 : 1);
-        text += word + strspn(text + word, " ");
-    }
-    fputc('\n', out);
-}
-
-static void print_option(FILE *out, const char *flag, char letter, const char *argument,
-                         const char *help)
-{
-    char left[80];
-    size_t length = 0;
-    if (letter != '\0') {
-        (void)str_append(left, sizeof(left), &length, "  -%c, %s %s", letter, flag, argument);
-    } else {
-        (void)str_append(left, sizeof(left), &length, "      %s %s", flag, argument);
-    }
-    fprintf(out, "%-*s", HELP_COLUMN, left);
-    if (length + 1 > HELP_COLUMN) {
-        fprintf(out, "\n%*s", HELP_COLUMN, "");
-    }
-    print_wrapped(out, help);
-}
-
-void config_print_help(FILE *out)
-{
-    fputs("esclusa: a TLS egress gateway: plaintext in, verified TLS out\n"
-          "\n"
-          "  esclusa --listen ADDR --connect ADDR [options]\n"
-          "  esclusa check (the same)   validate, also the certificate files; print what would "
-          "run\n"
-          "\n",
-          out);
-    for (size_t i = 0; i < option_count; i++) {
-        const struct option_row *row = &option_table[i];
-        char flag[OPTION_FLAG_MAX];
-        char help[512];
-        size_t length = 0;
-        option_flag(row, flag, sizeof(flag));
-        const char *fallback = row->default_text != NULL ? row->default_text : row->default_note;
-        const bool required = strncmp(fallback, "required", strlen("required")) == 0;
-        (void)str_append(help, sizeof(help), &length, "%s (%s%s)", row->help,
-                         required ? "" : "default: ", fallback);
-        print_option(out, flag, row->letter, row->argument, help);
-    }
-    print_option(out, "--version", 'V', "", "print the version and that of OpenSSL");
-    print_option(out, "--help", 'h', "", "print this");
-    fputs("\n"
-          "DUR: 500ms, 5s, 10m, 1h, 2d. Values are also taken as --option=value.\n"
-          "Exit status: 0 clean, 1 could not run, 2 the options are wrong.\n"
-          "\n"
-          "  esclusa --listen 8080 --connect example.com:443\n",
-          out);
+    const struct origin *own = &s->origins[option_by_name(name) - option_table];
+    return own->kind == ORIGIN_NONE ? &s->at : own;
 }

@@ -13,6 +13,45 @@ bool upstream_expected(struct tls_name *name, const struct service_config *s,
     return tls_name_set(name, s->server_name != NULL ? s->server_name : at->host, err);
 }
 
+/* What was checked once and fails now is rare (no memory); it names the place all the same. */
+static bool blame(struct error *err, const struct service_config *s, const char *name,
+                  const struct error *reason)
+{
+    return config_blame(err, service_origin(s, name), name, reason);
+}
+
+/* The words of a setting in TLS errors and remedies: as the user writes it. */
+static const char *word(const struct service_config *s, const char *flag, const char *name)
+{
+    return s->at.kind == ORIGIN_FILE ? name : flag;
+}
+
+/* An error of the tls module begins with the word of the setting: "ca 'x.pem': ...". For one from
+ * a file, the place goes before it. */
+static void add_place(struct error *err, const struct service_config *s)
+{
+    if (s->at.kind != ORIGIN_FILE || !err->set) {
+        return;
+    }
+    char name[OPTION_FLAG_MAX];
+    const size_t length = strcspn(err->text, " :");
+    (void)str_copy(name, length + 1 < sizeof(name) ? length + 1 : sizeof(name), err->text);
+    for (char *p = name; *p != '\0'; p++) {
+        if (*p == '-') { /* it makes "ca-dir" of "ca" */
+            *p = '_';
+        }
+    }
+    const struct option_row *row = option_by_name(name);
+    struct error whole;
+    char place[ERROR_TEXT_MAX];
+    error_init(&whole);
+    config_place(place, sizeof(place), row == NULL ? &s->at : service_origin(s, name),
+                 row == NULL ? s->name : row->name);
+    (void)error_set(&whole, row == NULL ? "%s: %s" : "%s%s", place,
+                    err->text + (row == NULL ? 0 : length));
+    *err = whole;
+}
+
 static bool make_listeners(struct service *service, bool *tls_r, struct error *err)
 {
     const struct text_list *list = &service->config->listen;
@@ -22,9 +61,10 @@ static bool make_listeners(struct service *service, bool *tls_r, struct error *e
     }
     for (size_t i = 0; i < list->count; i++) {
         struct listen_at *at = &service->listeners[i];
-        if (!net_endpoint_parse(&at->endpoint, list->items[i], NET_LISTEN, err)) {
-            error_prefix(err, "--listen");
-            return false;
+        struct error reason;
+        error_init(&reason);
+        if (!net_endpoint_parse(&at->endpoint, list->items[i], NET_LISTEN, &reason)) {
+            return blame(err, service->config, "listen", &reason);
         }
         net_endpoint_format(&at->endpoint, at->text, sizeof(at->text));
         service->listener_count++;
@@ -42,22 +82,36 @@ static bool make_upstreams(struct service *service, bool *tls_r, struct error *e
     }
     for (size_t i = 0; i < list->count; i++) {
         struct upstream *up = &service->upstreams[i];
-        if (!net_endpoint_parse(&up->endpoint, list->items[i], NET_CONNECT, err)) {
-            error_prefix(err, "--connect");
-            return false;
+        struct error reason;
+        error_init(&reason);
+        if (!net_endpoint_parse(&up->endpoint, list->items[i], NET_CONNECT, &reason)) {
+            return blame(err, service->config, "connect", &reason);
         }
         net_endpoint_format(&up->endpoint, up->text, sizeof(up->text));
         service->upstream_count++;
         if (up->endpoint.scheme == NET_TLS) {
             *tls_r = true;
-            if (!upstream_expected(&up->expected, service->config, &up->endpoint, err)) {
-                error_prefix(err, "%s",
-                             service->config->server_name != NULL ? "--server-name" : "--connect");
-                return false;
+            if (!upstream_expected(&up->expected, service->config, &up->endpoint, &reason)) {
+                return blame(err, service->config,
+                             service->config->server_name != NULL ? "server_name" : "connect",
+                             &reason);
             }
         }
     }
     return true;
+}
+
+static struct tls_profile *make_profile(const struct tls_settings *settings,
+                                        const struct service_config *s, struct error *err)
+{
+    struct error reason;
+    error_init(&reason);
+    struct tls_profile *profile = tls_profile_create(settings, &reason);
+    if (profile == NULL) {
+        add_place(&reason, s);
+        (void)error_set(err, "%s", reason.text);
+    }
+    return profile;
 }
 
 static struct tls_profile *make_upstream_tls(const struct service_config *s, unsigned workers,
@@ -72,11 +126,12 @@ static struct tls_profile *make_upstream_tls(const struct service_config *s, uns
         .min = (enum tls_version)s->tls_min,
         .max = (enum tls_version)s->tls_max,
         .workers = workers,
-        .ca_option = s->ca == NULL && s->ca_dir != NULL ? "--ca-dir" : "--ca",
-        .cert_option = "--cert",
-        .key_option = "--key",
+        .ca_option = s->ca == NULL && s->ca_dir != NULL ? word(s, "--ca-dir", "ca_dir")
+                                                        : word(s, "--ca", "ca"),
+        .cert_option = word(s, "--cert", "cert"),
+        .key_option = word(s, "--key", "key"),
     };
-    return tls_profile_create(&settings, err);
+    return make_profile(&settings, s, err);
 }
 
 static struct tls_profile *make_downstream_tls(const struct service_config *s, unsigned workers,
@@ -90,11 +145,11 @@ static struct tls_profile *make_downstream_tls(const struct service_config *s, u
         .min = (enum tls_version)s->tls_min,
         .max = (enum tls_version)s->tls_max,
         .workers = workers,
-        .ca_option = "--listen-ca",
-        .cert_option = "--listen-cert",
-        .key_option = "--listen-key",
+        .ca_option = word(s, "--listen-ca", "listen_ca"),
+        .cert_option = word(s, "--listen-cert", "listen_cert"),
+        .key_option = word(s, "--listen-key", "listen_key"),
     };
-    return tls_profile_create(&settings, err);
+    return make_profile(&settings, s, err);
 }
 
 static bool make_service(struct service *service, const struct service_config *config,
@@ -219,56 +274,5 @@ void service_describe(const struct service *service, const struct listen_at *lis
     for (size_t i = 0; i < service->upstream_count; i++) {
         (void)str_append(dst, size, &length, i == 0 ? " -> " : ", else ");
         describe_upstream(service, &service->upstreams[i], dst, size, &length);
-    }
-}
-
-/* A path may hold anything but NUL: the line stays one line. */
-static void print_escaped(FILE *out, const char *text)
-{
-    const size_t length = strlen(text);
-    const size_t size = 4 * length + 1;
-    char *escaped = malloc(size);
-    if (escaped == NULL) {
-        return;
-    }
-    str_escape(escaped, size, text, length);
-    fputs(escaped, out);
-    free(escaped);
-}
-
-static void print_settings(const struct snapshot *s, enum option_scope scope, const void *base,
-                           FILE *out)
-{
-    for (size_t i = 0; i < option_count; i++) {
-        const struct option_row *row = &option_table[i];
-        if (row->scope != scope) {
-            continue;
-        }
-        char value[8192];
-        option_format(row, base, value, sizeof(value));
-        if (scope == OPTION_GLOBAL && row->offset == offsetof(struct config, workers)) {
-            size_t length = 0;
-            (void)str_append(value, sizeof(value), &length, "%u", s->workers);
-        }
-        if (value[0] != '\0') {
-            fprintf(out, "%s = ", row->name);
-            print_escaped(out, value);
-            fputc('\n', out);
-        }
-    }
-}
-
-void snapshot_print(const struct snapshot *s, FILE *out)
-{
-    print_settings(s, OPTION_GLOBAL, &s->config, out);
-    for (size_t i = 0; i < s->service_count; i++) {
-        const struct service *service = &s->services[i];
-        print_settings(s, OPTION_SERVICE, service->config, out);
-        for (size_t n = 0; n < service->listener_count; n++) {
-            char sentence[SERVICE_TEXT_MAX];
-            service_describe(service, &service->listeners[n], sentence, sizeof(sentence));
-            print_escaped(out, sentence);
-            fputc('\n', out);
-        }
     }
 }

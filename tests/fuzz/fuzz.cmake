@@ -36,3 +36,4 @@ function(esclusa_fuzz name)
 endfunction()
 
 esclusa_fuzz(endpoint)
+esclusa_fuzz(config)

@@ -49,7 +49,7 @@ static bool parse(struct config *c, const char *line, enum command *command_r, s
     struct words w;
     split(&w, line);
     error_init(err);
-    assert_true(config_init(c, err));
+    assert_true(config_set_up(c, err));
     return config_from_command_line(c, w.argc, w.argv, command_r, err);
 }
 
@@ -96,6 +96,9 @@ static const struct {
     {"esclusa check --help", COMMAND_HELP},
     {"esclusa --version", COMMAND_VERSION},
     {"esclusa -V", COMMAND_VERSION},
+    {"esclusa check --explain", COMMAND_EXPLAIN},
+    {"esclusa check -l 1 -c a:1 --format json", COMMAND_CHECK},
+    {"esclusa check --config x --help", COMMAND_HELP},
 };
 
 static void good_lines_are_taken(void **state)
@@ -213,9 +216,29 @@ static const struct {
      "--aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: unknown option; esclusa --help lists "
      "them"},
     /* planned words */
-    {"esclusa --config e.conf", "--config is not supported yet: ..."},
-    {"esclusa --config=e.conf", "--config is not supported yet: ..."},
-    {"esclusa check --config e.conf", "--config is not supported yet: ..."},
+    /* a config file */
+    {"esclusa --config /nonexistent/e.cfg",
+     "--config '/nonexistent/e.cfg': No such file or directory"},
+    {"esclusa check --config=/", "--config '/': this is a directory, a file is needed"},
+    {"esclusa --config /dev/zero",
+     "--config '/dev/zero': larger than 4 MiB: this is no config file"},
+    {"esclusa --config", "--config: its value is missing; give FILE"},
+    {"esclusa --config=", "--config '': empty; give FILE"},
+    {"esclusa --config a --config b",
+     "--config 'b': given a second time; give one file, which may @include others"},
+    {"esclusa --config e.cfg --ca x", "--ca: does not go with --config, whose file says what each "
+                                      "service does; write ca there"},
+    {"esclusa --log-level info -l 1 --config e.cfg --idle-timeout 1s",
+     "--listen: does not go with --config, whose file says what each service does; write listen "
+     "there"},
+    /* words of check */
+    {BOTH " --format json", "--format: belongs to check; write esclusa check --format ..."},
+    {"esclusa check -l 1 -c a:1 --format xml", "--format 'xml': unknown; give text or json"},
+    {"esclusa check --format text --format json",
+     "--format 'json': given a second time; give it once"},
+    {"esclusa --explain", "--explain: belongs to check; write esclusa check --explain"},
+    {"esclusa check --explain=all", "--explain 'all': takes no value; write --explain alone"},
+    {BOTH " --confg x", "--confg: unknown option; did you mean --config?"},
     {BOTH " --admin 9090", "--admin is not supported yet: ..."},
     {BOTH " --insecure-skip-verify", "--insecure-skip-verify is no option: ..."},
     /* words that are no options */
@@ -356,7 +379,7 @@ static void no_argv_at_all(void **state)
     struct error err;
     enum command command = COMMAND_RUN;
     error_init(&err);
-    assert_true(config_init(&c, &err));
+    assert_true(config_set_up(&c, &err));
     assert_false(config_from_command_line(&c, 0, none, &command, &err)); /* execve(2) allows it */
     assert_true(err.set);
     config_fini(&c);
@@ -374,7 +397,7 @@ static void a_huge_value_is_cut_in_the_answer(void **state)
     struct error err;
     enum command command = COMMAND_RUN;
     error_init(&err);
-    assert_true(config_init(&c, &err));
+    assert_true(config_set_up(&c, &err));
     assert_false(config_from_command_line(&c, 3, argv, &command, &err));
     assert_non_null(strstr(err.text, "...': not a whole number; give 1 to 256"));
     config_fini(&c);

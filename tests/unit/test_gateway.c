@@ -114,7 +114,7 @@ static struct gateway *make(const char *workers, uint16_t listen_port, uint16_t 
     struct config config;
     enum command command;
     error_init(err);
-    assert_true(config_init(&config, err));
+    assert_true(config_set_up(&config, err));
     assert_true(config_from_command_line(&config, 9, argv, &command, err));
     free(argv[6]);
     free(argv[8]);

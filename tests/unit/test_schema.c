@@ -19,7 +19,7 @@ static void init(struct config *c)
 {
     struct error err;
     error_init(&err);
-    assert_true(config_init(c, &err));
+    assert_true(config_set_up(c, &err));
 }
 
 static const struct option_row *row_of(const char *name)

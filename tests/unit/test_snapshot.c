@@ -123,7 +123,7 @@ static void config_of(struct config *c, const char *const words[])
     struct error err;
     enum command command = COMMAND_RUN;
     error_init(&err);
-    assert_true(config_init(c, &err));
+    assert_true(config_set_up(c, &err));
     if (!config_from_command_line(c, argc, argv, &command, &err)) {
         fail_msg("%s", err.text);
     }
@@ -389,6 +389,8 @@ static void what_would_run(void **state)
                       "drain_timeout = 0\n"
                       "log_level = info\n"
                       "log_format = text\n"
+                      "\n"
+                      "[service default]\n"
                       "listen = 8080, unix:/a\\x5cb\n"
                       "connect = tcp://host:80\n"
                       "tls_min = 1.2\n"
@@ -402,6 +404,62 @@ static void what_would_run(void **state)
                       "tcp://127.0.0.1:8080 -> tcp://host:80 in plain\n"
                       "unix:/a\\x5cb -> tcp://host:80 in plain\n");
     snapshot_unref(&s);
+}
+
+static void the_same_as_json(void **state)
+{
+    (void)state;
+    struct snapshot *s =
+        snapshot_of(WORDS("check", "--format", "json", "-l", "8080", "-l", "unix:/a\"b\xc3", "-c",
+                          "tcp://host:80", "--workers", "2"));
+    assert_printed(s, "{\"settings\":{\"workers\":2,\"drain_timeout\":\"5s\",\"log_level\":"
+                      "\"info\",\"log_format\":\"text\"},\"services\":[{\"name\":\"default\","
+                      "\"settings\":{\"listen\":[\"8080\",\"unix:/a\\\"b\\u00c3\"],"
+                      "\"connect\":[\"tcp://host:80\"],\"tls_min\":\"1.2\",\"backlog\":4096,"
+                      "\"connect_timeout\":\"10s\",\"handshake_timeout\":\"10s\","
+                      "\"idle_timeout\":\"1h\",\"half_closed_timeout\":\"5m\",\"half_close\":"
+                      "\"on\",\"missing_close_notify\":\"reset\"},\"listeners\":[\"tcp://"
+                      "127.0.0.1:8080 -> tcp://host:80 in plain\",\"unix:/a\\\"b\\u00c3 -> "
+                      "tcp://host:80 in plain\"],\"certificates\":[]}]}\n");
+    snapshot_unref(&s);
+}
+
+/* From a file, what the certificates are wrong with is told with its line. */
+static void places_of_a_file(void **state)
+{
+    (void)state;
+    const struct {
+        const char *setting, *path, *expected;
+    } cases[] = {
+        {"ca", "/nonexistent/ca.pem", "t.cfg:3: ca '/nonexistent/ca.pem': No such file"},
+        {"ca_dir", "/nonexistent/dir", "t.cfg:3: ca_dir '/nonexistent/dir': No such file"},
+        {"ca = \"/dev/null\"; ca_dir", "/x", "t.cfg:3: ca '/dev/null': the file is empty"},
+        {"cert", "$CERT", "t.cfg:3: cert '"},
+        {"ca_dir = \"/nonexistent/dir\"; ca", "$CERT", "t.cfg:3: ca_dir '/nonexistent/dir': No "},
+        {"key = \"/nonexistent/k.pem\";\ncert", "$CERT", "t.cfg:3: key '/nonexistent/k.pem': "},
+        {"\ncert = \"/nonexistent/c.pem\"; key", "/x", "t.cfg:4: cert '/nonexistent/c.pem': "},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[512];
+        size_t length = 0;
+        struct config c;
+        struct error err;
+        const char *path = strcmp(cases[i].path, "$CERT") == 0 ? cert_path : cases[i].path;
+        assert_true(str_append(text, sizeof(text), &length,
+                               "services = ( {\nname = \"x\"; listen = \"1\"; connect = \"a:1\";\n"
+                               "%s = \"%s\"; } );",
+                               cases[i].setting, path));
+        error_init(&err);
+        assert_true(config_set_up(&c, &err));
+        if (!config_from_text(&c, "t.cfg", text, length, &err)) {
+            fail_msg("%s", err.text);
+        }
+        assert_null(snapshot_create(&c, &err));
+        if (strncmp(err.text, cases[i].expected, strlen(cases[i].expected)) != 0) {
+            fail_msg("%s\n instead of %s", err.text, cases[i].expected);
+        }
+        config_fini(&c);
+    }
 }
 
 static void a_sentence_is_cut_at_the_size(void **state)
@@ -426,6 +484,8 @@ int main(void)
         cmocka_unit_test(a_second_try_works),
         cmocka_unit_test(the_last_of_many_threads_frees),
         cmocka_unit_test(what_would_run),
+        cmocka_unit_test(the_same_as_json),
+        cmocka_unit_test(places_of_a_file),
         cmocka_unit_test(a_sentence_is_cut_at_the_size),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);

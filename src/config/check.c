@@ -1,0 +1,352 @@
+/* What may not be combined, whoever wrote it: the command line and the file are held to one set of
+ * rules. No file is read here. */
+#include <esclusa/config.h>
+#include <esclusa/str.h>
+
+#include "config_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* A service with its addresses parsed. */
+struct checked {
+    const struct service_config *config;
+    struct net_endpoint *listen, *connect;
+    bool listen_tls, connect_tls; /* one of them at least */
+};
+
+static bool complain(struct error *err, const struct checked *s, const char *name,
+                     const char *value, const char *sentence, const char *other)
+{
+    return config_complain(err, service_origin(s->config, name), name, value, sentence, other);
+}
+
+static bool parse_addresses(const struct checked *s, const struct text_list *list,
+                            enum net_role role, struct net_endpoint **endpoints_r, bool *tls_r,
+                            struct error *err)
+{
+    const char *name = role == NET_LISTEN ? "listen" : "connect";
+    *endpoints_r = calloc(list->count, sizeof(**endpoints_r));
+    if (*endpoints_r == NULL) {
+        return error_set(err, "no memory");
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        struct error reason;
+        error_init(&reason);
+        if (!net_endpoint_parse(&(*endpoints_r)[i], list->items[i], role, &reason)) {
+            return config_blame(err, service_origin(s->config, name), name, &reason);
+        }
+        *tls_r = *tls_r || (*endpoints_r)[i].scheme == NET_TLS;
+    }
+    return true;
+}
+
+/* ---- the same place twice ---- */
+
+/* False: a name that says nothing of its address. */
+static bool endpoint_addr(const struct net_endpoint *e, struct net_addr *a)
+{
+    if (net_addr_from_literal(a, e->host, e->port)) {
+        return true;
+    }
+    /* RFC 6761 6.3: always the loopback address. */
+    return strcasecmp(e->host, "localhost") == 0 && net_addr_from_literal(a, "127.0.0.1", e->port);
+}
+
+static bool is_wildcard(const struct net_addr *a)
+{
+    return a->u.sa.sa_family == AF_INET ? a->u.in.sin_addr.s_addr == htonl(INADDR_ANY)
+                                        : IN6_IS_ADDR_UNSPECIFIED(&a->u.in6.sin6_addr);
+}
+
+static bool is_loopback(const struct net_addr *a)
+{
+    return a->u.sa.sa_family == AF_INET
+               ? ntohl(a->u.in.sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET
+               : IN6_IS_ADDR_LOOPBACK(&a->u.in6.sin6_addr);
+}
+
+static bool same_host(const struct net_addr *a, const struct net_addr *b)
+{
+    if (a->u.sa.sa_family != b->u.sa.sa_family) {
+        return false;
+    }
+    if (a->u.sa.sa_family == AF_INET) {
+        return a->u.in.sin_addr.s_addr == b->u.in.sin_addr.s_addr;
+    }
+    return a->u.in6.sin6_scope_id == b->u.in6.sin6_scope_id &&
+           IN6_ARE_ADDR_EQUAL(&a->u.in6.sin6_addr, &b->u.in6.sin6_addr);
+}
+
+/* The same socket address, whatever is spoken there. *a_r and *b_r: theirs, if they are known. */
+static bool same_place(const struct net_endpoint *a, const struct net_endpoint *b,
+                       struct net_addr *a_r, struct net_addr *b_r, bool *known_r)
+{
+    *known_r = false;
+    if (a->scheme == NET_UNIX || b->scheme == NET_UNIX) {
+        return a->scheme == b->scheme && strcmp(a->path, b->path) == 0;
+    }
+    if (a->port != b->port) {
+        return false;
+    }
+    if (endpoint_addr(a, a_r) && endpoint_addr(b, b_r)) {
+        *known_r = a_r->u.sa.sa_family == b_r->u.sa.sa_family;
+        return same_host(a_r, b_r);
+    }
+    return strcasecmp(a->host, b->host) == 0;
+}
+
+/* bind(2) would refuse the second: 0.0.0.0 takes the port on every address. */
+static bool listeners_clash(const struct net_endpoint *a, const struct net_endpoint *b)
+{
+    struct net_addr first;
+    struct net_addr second;
+    bool known = false;
+    return same_place(a, b, &first, &second, &known) ||
+           (known && (is_wildcard(&first) || is_wildcard(&second)));
+}
+
+/* The upstream is this listener: every connection would beget another without end. */
+static bool is_loop(const struct net_endpoint *listener, const struct net_endpoint *upstream)
+{
+    struct net_addr here;
+    struct net_addr there;
+    bool known = false;
+    if (same_place(listener, upstream, &here, &there, &known)) {
+        return true;
+    }
+    /* Connecting to the wildcard address reaches loopback: ip(7). */
+    return known && ((is_wildcard(&here) && is_loopback(&there)) ||
+                     (is_wildcard(&there) && is_loopback(&here)));
+}
+
+static bool check_listeners(const struct checked *a, const struct checked *b, struct error *err)
+{
+    if (a->listen == NULL || b->listen == NULL) {
+        return true; /* has none: told before */
+    }
+    for (size_t i = 0; i < b->config->listen.count; i++) {
+        const size_t others = a == b ? i : a->config->listen.count;
+        for (size_t j = 0; j < others; j++) {
+            if (!listeners_clash(&a->listen[j], &b->listen[i])) {
+                continue;
+            }
+            const struct origin *at = service_origin(a->config, "listen");
+            char other[ERROR_TEXT_MAX];
+            size_t length = 0;
+            config_quote(other, sizeof(other), a->config->listen.items[j]);
+            length = strlen(other);
+            if (a != b) {
+                char place[ERROR_TEXT_MAX];
+                config_place(place, sizeof(place), at, NULL);
+                (void)str_append(other, sizeof(other), &length, " of service %s at %s",
+                                 a->config->name, place);
+            }
+            return complain(err, b, "listen", b->config->listen.items[i],
+                            "the same address as {listen} {}; give each address and port once",
+                            other);
+        }
+    }
+    return true;
+}
+
+static bool check_loops(const struct checked *s, struct error *err)
+{
+    for (size_t i = 0; i < s->config->listen.count; i++) {
+        for (size_t j = 0; j < s->config->connect.count; j++) {
+            if (is_loop(&s->listen[i], &s->connect[j])) {
+                char other[QUOTE_MAX];
+                config_quote(other, sizeof(other), s->config->listen.items[i]);
+                return complain(err, s, "connect", s->config->connect.items[j],
+                                "the same address as {listen} {}, so esclusa would connect to "
+                                "itself; give another port",
+                                other);
+            }
+        }
+    }
+    return true;
+}
+
+/* ---- TLS ---- */
+
+bool option_is_used(const struct option_row *row, bool listen_tls, bool connect_tls)
+{
+    switch (row->use) {
+    case USE_ALWAYS:
+        return true;
+    case USE_TLS_UPSTREAM:
+        return connect_tls;
+    case USE_TLS_LISTENER:
+        return listen_tls;
+    case USE_ANY_TLS:
+        break;
+    }
+    return listen_tls || connect_tls;
+}
+
+static bool complain_unused(struct error *err, const struct origin *at,
+                            const struct option_row *row)
+{
+    switch (row->use) {
+    case USE_TLS_UPSTREAM:
+        return config_complain(err, at, row->name, NULL,
+                               "would not be used, as no {connect} is tls://; write "
+                               "{connect=tls://HOST:PORT} or leave it out",
+                               NULL);
+    case USE_TLS_LISTENER:
+        return config_complain(err, at, row->name, NULL,
+                               "would not be used, as no {listen} is tls://; write "
+                               "{listen=tls://HOST:PORT} or leave it out",
+                               NULL);
+    case USE_ANY_TLS:
+    case USE_ALWAYS:
+        break;
+    }
+    return config_complain(err, at, row->name, NULL,
+                           "would not be used, as neither {listen} nor {connect} is tls://; leave "
+                           "it out",
+                           NULL);
+}
+
+/* An option that nothing would use is a misunderstanding, and often one about security. */
+static bool check_unused(const struct checked *s, struct error *err)
+{
+    for (size_t i = 0; i < option_count; i++) {
+        const struct origin *at = &s->config->origins[i];
+        if (at->kind != ORIGIN_NONE && !at->shared &&
+            !option_is_used(&option_table[i], s->listen_tls, s->connect_tls)) {
+            return complain_unused(err, at, &option_table[i]);
+        }
+    }
+    return true;
+}
+
+/* What is in `defaults` must be of use to one service at least. */
+static bool check_defaults(const struct config *c, const struct checked *services,
+                           struct error *err)
+{
+    for (size_t i = 0; i < option_count; i++) {
+        const struct origin *at = &c->defaults[i];
+        bool used = at->kind == ORIGIN_NONE;
+        for (size_t n = 0; !used && n < c->service_count; n++) {
+            used =
+                option_is_used(&option_table[i], services[n].listen_tls, services[n].connect_tls);
+        }
+        if (!used) {
+            return complain_unused(err, at, &option_table[i]);
+        }
+    }
+    return true;
+}
+
+static bool check_tls_settings(const struct checked *s, struct error *err)
+{
+    const struct service_config *c = s->config;
+    if (s->listen_tls && c->listen_cert == NULL) {
+        return complain(err, s, "listen_cert", NULL,
+                        "missing, and a tls:// listener needs it; give the certificate chain: "
+                        "{listen_cert=FILE}",
+                        NULL);
+    }
+    if (s->listen_tls && c->listen_key == NULL) {
+        return complain(err, s, "listen_key", NULL,
+                        "missing, and a tls:// listener needs it; give the private key: "
+                        "{listen_key=FILE}",
+                        NULL);
+    }
+    if (s->connect_tls && c->key != NULL && c->cert == NULL) {
+        return complain(err, s, "key", NULL,
+                        "given without {cert}; give the client certificate that it belongs to: "
+                        "{cert=FILE}",
+                        NULL);
+    }
+    if ((s->connect_tls || s->listen_tls) && c->tls_min == TLS_1_3 && c->tls_max == TLS_1_2) {
+        /* Of the two, the one that is this service's own. */
+        const bool max_is_own = service_origin(c, "tls_min")->shared;
+        return max_is_own
+                   ? complain(err, s, "tls_max", "1.2",
+                              "below {tls_min} '1.3'; give a {tls_max} of 1.3 or leave one of "
+                              "them out",
+                              NULL)
+                   : complain(err, s, "tls_min", "1.3",
+                              "above {tls_max} '1.2'; give a {tls_max} of 1.3 or leave one of "
+                              "them out",
+                              NULL);
+    }
+    return true;
+}
+
+/* The name that each tls:// upstream must bear. */
+static bool check_names(const struct checked *s, struct error *err)
+{
+    struct tls_name name;
+    struct error reason;
+    error_init(&reason);
+    if (s->config->server_name != NULL && s->connect_tls) {
+        return tls_name_set(&name, s->config->server_name, &reason) ||
+               config_blame(err, service_origin(s->config, "server_name"), "server_name", &reason);
+    }
+    for (size_t i = 0; i < s->config->connect.count; i++) {
+        if (s->connect[i].scheme == NET_TLS &&
+            !upstream_expected(&name, s->config, &s->connect[i], &reason)) {
+            return config_blame(err, service_origin(s->config, "connect"), "connect", &reason);
+        }
+    }
+    return true;
+}
+
+static bool check_service(struct checked *s, struct error *err)
+{
+    const struct service_config *c = s->config;
+    if (c->listen.count == 0) {
+        return complain(err, s, "listen", NULL,
+                        "missing; say where consumers connect, like {listen=127.0.0.1:8080}", NULL);
+    }
+    if (c->connect.count == 0) {
+        return complain(err, s, "connect", NULL,
+                        "missing; say where the upstream is, like {connect=example.com:443}", NULL);
+    }
+    return parse_addresses(s, &c->listen, NET_LISTEN, &s->listen, &s->listen_tls, err) &&
+           parse_addresses(s, &c->connect, NET_CONNECT, &s->connect, &s->connect_tls, err) &&
+           check_unused(s, err) && check_tls_settings(s, err) && check_names(s, err) &&
+           check_listeners(s, s, err) && check_loops(s, err);
+}
+
+static bool check_all(const struct config *c, struct checked *services, struct error *err)
+{
+    for (size_t i = 0; i < c->service_count; i++) {
+        services[i].config = &c->services[i];
+        if (!check_service(&services[i], err)) {
+            return false;
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(c->services[j].name, c->services[i].name) == 0) {
+                char place[ERROR_TEXT_MAX];
+                config_place(place, sizeof(place), &c->services[j].at, NULL);
+                return config_complain(err, &c->services[i].at, "name", c->services[i].name,
+                                       "also the name of the service at {}; give each its own",
+                                       place);
+            }
+            if (!check_listeners(&services[j], &services[i], err)) {
+                return false;
+            }
+        }
+    }
+    return check_defaults(c, services, err);
+}
+
+bool config_check(const struct config *c, struct error *err)
+{
+    struct checked *services = calloc(c->service_count, sizeof(*services));
+    if (services == NULL) {
+        return error_set(err, "no memory");
+    }
+    const bool ok = check_all(c, services, err);
+    for (size_t i = 0; i < c->service_count; i++) {
+        free(services[i].listen);
+        free(services[i].connect);
+    }
+    free(services);
+    return ok;
+}

@@ -1,0 +1,269 @@
+/* What `esclusa check` prints, as text or as JSON: the settings in effect, what each listener does,
+ * and the certificates with their ends. */
+#include <esclusa/config.h>
+#include <esclusa/str.h>
+
+#include "config_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define VALUE_MAX   8192
+#define DAY_SECONDS ((int64_t)24 * 60 * 60)
+#define WARN_DAYS   30
+
+/* ---- what is told of ---- */
+
+/* The value of a setting as it is in effect; "" for none, and for one of `defaults` that is of no
+ * use to this service. */
+static void effective(const struct snapshot *s, const struct service *service,
+                      const struct option_row *row, char *dst, size_t size)
+{
+    const void *base = service == NULL ? (const void *)&s->config : (const void *)service->config;
+    option_format(row, base, dst, size);
+    if (service != NULL && service->config->origins[row - option_table].shared &&
+        !option_is_used(row, service->downstream_tls != NULL, service->upstream_tls != NULL)) {
+        dst[0] = '\0';
+    }
+    if (row->scope == OPTION_GLOBAL && row->offset == offsetof(struct config, workers)) {
+        size_t length = 0;
+        (void)str_append(dst, size, &length, "%u", s->workers);
+    }
+}
+
+/* "" when it lasts long enough. */
+static void certificate_warning(const struct tls_certificate *c, char *dst, size_t size)
+{
+    size_t length = 0;
+    dst[0] = '\0';
+    if (c->seconds_left < 0) {
+        (void)str_append(dst, size, &length, "%s: expired at %s: %s", c->subject, c->not_after,
+                         c->use == TLS_CERTIFICATE_ANCHOR ? "nothing it issued will be trusted"
+                                                          : "renew it");
+    } else if (c->seconds_left < WARN_DAYS * DAY_SECONDS) {
+        (void)str_append(dst, size, &length, "%s: expires at %s, in less than %d days: renew it",
+                         c->subject, c->not_after, (int)(c->seconds_left / DAY_SECONDS) + 1);
+    }
+}
+
+static const char *use_word(enum tls_certificate_use use)
+{
+    switch (use) {
+    case TLS_CERTIFICATE_OWN:
+        return "own";
+    case TLS_CERTIFICATE_ISSUER:
+        return "issuer";
+    case TLS_CERTIFICATE_ANCHOR:
+        break;
+    }
+    return "anchor";
+}
+
+/* "listen_cert" of "--listen-cert". */
+static void setting_name(const char *option, char *dst, size_t size)
+{
+    (void)str_copy(dst, size, option + strspn(option, "-"));
+    for (char *p = dst; *p != '\0'; p++) {
+        if (*p == '-') {
+            *p = '_';
+        }
+    }
+}
+
+/* ---- text ---- */
+
+/* A path may hold anything but NUL: the line stays one line. */
+static void print_escaped(FILE *out, const char *text)
+{
+    const size_t length = strlen(text);
+    const size_t size = 4 * length + 1;
+    char *escaped = malloc(size);
+    if (escaped == NULL) {
+        return;
+    }
+    str_escape(escaped, size, text, length);
+    fputs(escaped, out);
+    free(escaped);
+}
+
+static void text_settings(const struct snapshot *s, const struct service *service, FILE *out)
+{
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option_row *row = &option_table[i];
+        char value[VALUE_MAX];
+        if ((row->scope == OPTION_SERVICE) != (service != NULL)) {
+            continue;
+        }
+        effective(s, service, row, value, sizeof(value));
+        if (value[0] != '\0') {
+            fprintf(out, "%s = ", row->name);
+            print_escaped(out, value);
+            fputc('\n', out);
+        }
+    }
+}
+
+static void text_certificate(void *context, const struct tls_certificate *c)
+{
+    FILE *out = context;
+    char name[OPTION_FLAG_MAX];
+    char warning[512];
+    setting_name(c->option, name, sizeof(name));
+    certificate_warning(c, warning, sizeof(warning));
+    fprintf(out, "certificate (%s, %s): %s, notAfter %s\n", name, use_word(c->use), c->subject,
+            c->not_after);
+    if (warning[0] != '\0') {
+        fprintf(out, "warning: %s\n", warning);
+    }
+}
+
+static void text_service(const struct snapshot *s, const struct service *service, FILE *out)
+{
+    fprintf(out, "\n[service %s]\n", service->config->name);
+    text_settings(s, service, out);
+    for (size_t n = 0; n < service->listener_count; n++) {
+        char sentence[SERVICE_TEXT_MAX];
+        service_describe(service, &service->listeners[n], sentence, sizeof(sentence));
+        print_escaped(out, sentence);
+        fputc('\n', out);
+    }
+    if (service->downstream_tls != NULL) {
+        tls_profile_certificates(service->downstream_tls, text_certificate, out);
+    }
+    if (service->upstream_tls != NULL) {
+        tls_profile_certificates(service->upstream_tls, text_certificate, out);
+    }
+}
+
+/* ---- JSON: RFC 8259 ---- */
+
+/* Pure ASCII, as in the log: any byte that is not is \u00XX. */
+static void json_string(FILE *out, const char *text)
+{
+    fputc('"', out);
+    for (; *text != '\0'; text++) {
+        const unsigned char c = (unsigned char)*text;
+        if (c < 0x20 || c >= 0x7f) {
+            fprintf(out, "\\u%04x", c);
+        } else {
+            fprintf(out, c == '"' || c == '\\' ? "\\%c" : "%c", c);
+        }
+    }
+    fputc('"', out);
+}
+
+static void json_list(FILE *out, const struct text_list *list)
+{
+    fputc('[', out);
+    for (size_t i = 0; i < list->count; i++) {
+        fputs(i == 0 ? "" : ",", out);
+        json_string(out, list->items[i]);
+    }
+    fputc(']', out);
+}
+
+static void json_settings(const struct snapshot *s, const struct service *service, FILE *out)
+{
+    const char *between = "";
+    fputc('{', out);
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option_row *row = &option_table[i];
+        char value[VALUE_MAX];
+        if ((row->scope == OPTION_SERVICE) != (service != NULL)) {
+            continue;
+        }
+        effective(s, service, row, value, sizeof(value));
+        if (value[0] == '\0') {
+            continue;
+        }
+        fprintf(out, "%s\"%s\":", between, row->name);
+        between = ",";
+        if (row->type == OPTION_TEXT_LIST && service != NULL) {
+            struct text_list list;
+            memcpy(&list, (const char *)service->config + row->offset, sizeof(list));
+            json_list(out, &list);
+        } else if (row->type == OPTION_NUMBER) {
+            fputs(value, out);
+        } else {
+            json_string(out, value);
+        }
+    }
+    fputc('}', out);
+}
+
+struct json_certificates {
+    FILE *out;
+    const char *between;
+};
+
+static void json_certificate(void *context, const struct tls_certificate *c)
+{
+    struct json_certificates *j = context;
+    char name[OPTION_FLAG_MAX];
+    char warning[512];
+    setting_name(c->option, name, sizeof(name));
+    certificate_warning(c, warning, sizeof(warning));
+    fprintf(j->out, "%s{\"setting\":\"%s\",\"use\":\"%s\",\"subject\":", j->between, name,
+            use_word(c->use));
+    json_string(j->out, c->subject);
+    fputs(",\"not_after\":", j->out);
+    json_string(j->out, c->not_after);
+    fprintf(j->out, ",\"seconds_left\":%lld", (long long)c->seconds_left);
+    if (warning[0] != '\0') {
+        fputs(",\"warning\":", j->out);
+        json_string(j->out, warning);
+    }
+    fputc('}', j->out);
+    j->between = ",";
+}
+
+static void json_service(const struct snapshot *s, const struct service *service, FILE *out)
+{
+    struct json_certificates certificates = {out, ""};
+    fputs("{\"name\":", out);
+    json_string(out, service->config->name);
+    fputs(",\"settings\":", out);
+    json_settings(s, service, out);
+    fputs(",\"listeners\":[", out);
+    for (size_t n = 0; n < service->listener_count; n++) {
+        char sentence[SERVICE_TEXT_MAX];
+        service_describe(service, &service->listeners[n], sentence, sizeof(sentence));
+        fputs(n == 0 ? "" : ",", out);
+        json_string(out, sentence);
+    }
+    fputs("],\"certificates\":[", out);
+    if (service->downstream_tls != NULL) {
+        tls_profile_certificates(service->downstream_tls, json_certificate, &certificates);
+    }
+    if (service->upstream_tls != NULL) {
+        tls_profile_certificates(service->upstream_tls, json_certificate, &certificates);
+    }
+    fputs("]}", out);
+}
+
+static void json_print(const struct snapshot *s, FILE *out)
+{
+    fputs("{\"settings\":", out);
+    json_settings(s, NULL, out);
+    fputs(",\"services\":[", out);
+    for (size_t i = 0; i < s->service_count; i++) {
+        fputs(i == 0 ? "" : ",", out);
+        json_service(s, &s->services[i], out);
+    }
+    fputs("]}\n", out);
+}
+
+void snapshot_print(const struct snapshot *s, FILE *out)
+{
+    switch (s->config.check_format) {
+    case CHECK_JSON:
+        json_print(s, out);
+        return;
+    case CHECK_TEXT:
+        break;
+    }
+    text_settings(s, NULL, out);
+    for (size_t i = 0; i < s->service_count; i++) {
+        text_service(s, &s->services[i], out);
+    }
+}

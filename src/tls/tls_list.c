@@ -1,0 +1,39 @@
+/* What certificates a profile holds, for `esclusa check`. */
+#include "tls_internal.h"
+
+#include <string.h>
+
+static void tell(const struct tls_profile *p, enum tls_certificate_use use, const X509 *certificate,
+                 void (*callback)(void *context, const struct tls_certificate *c), void *context)
+{
+    struct tls_certificate c = {.use = use};
+    const ASN1_TIME *end = X509_get0_notAfter(certificate);
+    int days = 0;
+    int seconds = 0;
+    c.option = use == TLS_CERTIFICATE_ANCHOR ? p->ca_option : p->cert_option;
+    tls_name_text(c.subject, sizeof c.subject, X509_get_subject_name(certificate));
+    tls_time_text(c.not_after, sizeof c.not_after, end);
+    if (ASN1_TIME_diff(&days, &seconds, NULL, end) == 1) /* NULL: from now */
+        c.seconds_left = (int64_t)days * 86400 + seconds;
+    callback(context, &c);
+}
+
+void tls_profile_certificates(const struct tls_profile *profile,
+                              void (*callback)(void *context, const struct tls_certificate *c),
+                              void *context)
+{
+    if (profile->identity.leaf != NULL)
+        tell(profile, TLS_CERTIFICATE_OWN, profile->identity.leaf, callback, context);
+    for (int i = 0; i < sk_X509_num(profile->identity.chain); i++)
+        tell(profile, TLS_CERTIFICATE_ISSUER, sk_X509_value(profile->identity.chain, i), callback,
+             context);
+    if (profile->store == NULL || profile->system_store)
+        return;
+    /* No session runs yet, so the store is nobody else's. */
+    STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(profile->store);
+    for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) {
+        const X509 *anchor = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+        if (anchor != NULL)
+            tell(profile, TLS_CERTIFICATE_ANCHOR, anchor, callback, context);
+    }
+}
