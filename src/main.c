@@ -41,12 +41,35 @@ static int finish_output(struct error *err)
     return EXIT_SUCCESS;
 }
 
-static int serve(struct snapshot *snapshot, struct error *err)
+/* What a reload reads again: the same words, and the files that they name. */
+struct words {
+    int argc;
+    char **argv;
+};
+
+static struct snapshot *load(void *context, unsigned workers, struct error *err)
+{
+    const struct words *words = context;
+    struct config config;
+    enum command command = COMMAND_RUN;
+    struct snapshot *snapshot = NULL;
+    if (!config_set_up(&config, err)) {
+        return NULL;
+    }
+    if (config_from_command_line(&config, words->argc, words->argv, &command, err)) {
+        snapshot = snapshot_create(&config, workers, err);
+    }
+    config_fini(&config);
+    return snapshot;
+}
+
+static int serve(struct snapshot *snapshot, struct words *words, struct error *err)
 {
     log_setup((enum log_level)snapshot->config.log_level,
               (enum log_format)snapshot->config.log_format, STDERR_FILENO);
     gateway_block_signals();
-    struct gateway *gateway = gateway_create(snapshot, err);
+    const struct snapshot_source source = {.load = load, .context = words};
+    struct gateway *gateway = gateway_create(snapshot, &source, err);
     if (gateway == NULL) {
         complain(err);
         return EXIT_CANNOT_RUN;
@@ -56,9 +79,10 @@ static int serve(struct snapshot *snapshot, struct error *err)
     return EXIT_SUCCESS;
 }
 
-static int check_or_serve(struct config *config, enum command command, struct error *err)
+static int check_or_serve(struct config *config, enum command command, struct words *words,
+                          struct error *err)
 {
-    struct snapshot *snapshot = snapshot_create(config, err);
+    struct snapshot *snapshot = snapshot_create(config, 0, err);
     if (snapshot == NULL) {
         complain(err);
         return EXIT_WRONG_OPTIONS;
@@ -68,7 +92,7 @@ static int check_or_serve(struct config *config, enum command command, struct er
         snapshot_print(snapshot, stdout);
         status = finish_output(err);
     } else {
-        status = serve(snapshot, err);
+        status = serve(snapshot, words, err);
     }
     snapshot_unref(&snapshot);
     return status;
@@ -95,7 +119,8 @@ static int run(struct config *config, int argc, char *argv[], struct error *err)
     case COMMAND_CHECK:
         break;
     }
-    return check_or_serve(config, command, err);
+    struct words words = {.argc = argc, .argv = argv};
+    return check_or_serve(config, command, &words, err);
 }
 
 int main(int argc, char *argv[])

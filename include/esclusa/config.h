@@ -179,8 +179,10 @@ struct snapshot {
 };
 
 /* Takes *config over (it is empty afterwards) and builds the rest: certificates read, keys matched,
- * contexts made. NULL: err names the option and the file; *config is still the caller's. */
-struct snapshot *snapshot_create(struct config *config, struct error *err) WARN_UNUSED;
+ * contexts made. NULL: err names the option and the file; *config is still the caller's.
+ * workers: how many the process runs with already, whatever *config says; 0: none runs yet. */
+struct snapshot *snapshot_create(struct config *config, unsigned workers,
+                                 struct error *err) WARN_UNUSED;
 struct snapshot *snapshot_ref(struct snapshot *s);
 /* Any thread; the last one frees. NULLs *s. */
 void snapshot_unref(struct snapshot **s);
@@ -193,6 +195,13 @@ void snapshot_print(const struct snapshot *s, FILE *out);
 void service_describe(const struct service *service, const struct listen_at *listener, char *dst,
                       size_t size);
 #define SERVICE_TEXT_MAX 2048
+
+/* Tells each difference between two snapshots: the service (NULL: a global setting) and what
+ * changed ("added", "removed", "idle_timeout: 1h -> 2h", "certificate: ..."). Also while sessions
+ * run on the older one. */
+void snapshot_diff(const struct snapshot *before, const struct snapshot *after,
+                   void (*tell)(void *context, const char *service, const char *change),
+                   void *context);
 
 /* CPUs this process may use: sched_getaffinity(2) and the cgroup's CPU quota, rounded up; >= 1. */
 unsigned cpu_allowance(void);

@@ -7,16 +7,28 @@
 
 struct gateway;
 
+/* Where a new snapshot comes from at a reload; called on the main thread, may block on files.
+ * workers: what the process runs with, which a reload cannot change: the snapshot is built for that
+ * many. */
+struct snapshot_source {
+    struct snapshot *(*load)(void *context, unsigned workers, struct error *err);
+    void *context;
+};
+
 /* Opens every listener and starts the workers; on an error nothing is left half-started. Takes a
  * reference of its own to the snapshot. Main thread. */
-struct gateway *gateway_create(struct snapshot *snapshot, struct error *err) WARN_UNUSED;
+/* source: NULL: SIGHUP is answered with an error; borrowed for the gateway's life otherwise. */
+struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_source *source,
+                               struct error *err) WARN_UNUSED;
 /* Serves until SIGTERM or SIGINT, then drains: stops listening, lets live sessions finish up to the
- * drain timeout, closes the rest; a second signal ends at once. BLOCKS. SIGTERM and SIGINT must be
- * blocked in every thread (gateway_block_signals()), as they are taken from a signalfd(2). */
+ * drain timeout, closes the rest; a second signal ends at once. SIGHUP reloads: a new snapshot is
+ * built whole and swapped in, or nothing changes; live sessions keep theirs. BLOCKS. The signals
+ * must be blocked in every thread (gateway_block_signals()), as they are taken from a signalfd(2).
+ */
 void gateway_run(struct gateway *gateway);
 void gateway_destroy(struct gateway **gateway);
 
-/* Before any thread is started: SIGTERM, SIGINT blocked; SIGPIPE ignored. */
+/* Before any thread is started: SIGTERM, SIGINT, SIGHUP blocked; SIGPIPE ignored. */
 void gateway_block_signals(void);
 
 #endif

@@ -47,20 +47,23 @@ void tls_profile_destroy(struct tls_profile **profile);
 /* "system store", "ca.pem, 3 certificates", "no consumer certificates": for the start-up line. */
 const char *tls_profile_trust(const struct tls_profile *profile);
 
-/* The certificates that a profile was made from: ours, its issuers beside it, the trust anchors
- * that were given (not those of the system store). In that order; texts live during the call. */
+/* Before sessions run: the certificates that a profile was made from: ours, its issuers beside it,
+ * the trust anchors that were given (not those of the system store). In that order; texts live
+ * during the call. */
 enum tls_certificate_use { TLS_CERTIFICATE_OWN, TLS_CERTIFICATE_ISSUER, TLS_CERTIFICATE_ANCHOR };
 struct tls_certificate {
     enum tls_certificate_use use;
     const char *option;   /* as in the settings: "--cert", "--ca" */
     char subject[256];    /* "CN=x, O=y", escaped */
+    char serial[64];      /* hexadecimal; RFC 5280 4.1.2.2: at most 20 octets */
     char not_after[64];   /* "2026-01-27 12:00:00 UTC" */
     int64_t seconds_left; /* negative: it has expired */
 };
 void tls_profile_certificates(const struct tls_profile *profile,
                               void (*callback)(void *context, const struct tls_certificate *c),
                               void *context);
-
+/* Our own certificate alone, also while sessions run; false: the profile has none. */
+bool tls_profile_own_certificate(const struct tls_profile *profile, struct tls_certificate *c);
 /* The name the peer must bear. Matched against dNSName SANs, or iPAddress SANs for an IP literal;
  * the subject's CN never counts (RFC 9525 6.3). SNI is sent for a DNS name only (RFC 6066 3). */
 #define TLS_NAME_MAX 256

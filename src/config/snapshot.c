@@ -198,7 +198,7 @@ static unsigned worker_count(const struct config *c)
     return cpus < most ? cpus : most;
 }
 
-struct snapshot *snapshot_create(struct config *config, struct error *err)
+struct snapshot *snapshot_create(struct config *config, unsigned workers, struct error *err)
 {
     struct snapshot *s = calloc(1, sizeof(*s));
     struct service *services = calloc(config->service_count, sizeof(*services));
@@ -209,7 +209,7 @@ struct snapshot *snapshot_create(struct config *config, struct error *err)
         return NULL;
     }
     atomic_init(&s->references, 1);
-    s->workers = worker_count(config);
+    s->workers = workers > 0 ? workers : worker_count(config);
     s->services = services;
     s->service_count = config->service_count;
     for (size_t i = 0; i < config->service_count; i++) {

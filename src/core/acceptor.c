@@ -15,6 +15,8 @@
 #define LIMIT_LOG_EVERY_MS 10000
 
 struct acceptor {
+    struct acceptor *next;
+    struct loop_deferred gone; /* freed after the batch: an event for it may be in there */
     struct loop_io io;
     struct timer rest;
     struct worker *worker;
@@ -26,6 +28,7 @@ struct acceptor {
 struct handover {
     struct loop_message message;
     struct worker *to;
+    struct listen_set *set; /* a reference, for from */
     const struct listening *from;
     int fd;
     struct net_addr peer;
@@ -37,6 +40,7 @@ static void receive(struct loop_message *message)
         (struct handover *)(void *)((char *)message - offsetof(struct handover, message));
     session_begin(h->to, h->fd, &h->peer, h->from);
     worker_check_killed(h->to);
+    listen_set_unref(&h->set);
     free(h);
 }
 
@@ -70,7 +74,8 @@ static void place(struct acceptor *a, int fd, const struct net_addr *peer)
         session_begin(to, fd, peer, a->from);
         return;
     }
-    *h = (struct handover){.to = to, .from = a->from, .fd = fd, .peer = *peer};
+    *h = (struct handover){
+        .to = to, .set = listen_set_ref(a->from->set), .from = a->from, .fd = fd, .peer = *peer};
     h->message.callback = receive;
     loop_post(to->loop, &h->message);
 }
@@ -136,36 +141,85 @@ static void on_event(void *context, unsigned events)
     take(context, ACCEPT_BATCH);
 }
 
-bool acceptors_open(struct worker *w, const struct listening *listening, size_t count,
-                    struct error *err)
+/* ---- the list ---- */
+
+static void free_gone(struct loop_deferred *gone)
 {
-    w->acceptors = calloc(count, sizeof *w->acceptors);
-    if (w->acceptors == NULL)
-        return error_set(err, "no memory for %zu listeners", count);
-    w->acceptor_count = count;
-    for (size_t i = 0; i < count; i++) {
-        struct acceptor *a = &w->acceptors[i];
-        a->worker = w;
-        a->from = &listening[i];
-        timer_init(&a->rest, rested, a);
-        if (!loop_io_add_exclusive(w->loop, &a->io, a->from->fd, on_event, a, err))
-            return false;
+    free((char *)gone - offsetof(struct acceptor, gone));
+}
+
+static void close_one(struct acceptor *a)
+{
+    timer_clear(a->worker->loop, &a->rest);
+    loop_io_remove(&a->io);
+    a->gone.callback = free_gone;
+    loop_defer(a->worker->loop, &a->gone);
+}
+
+static bool open_one(struct worker *w, const struct listening *from, struct error *err)
+{
+    struct acceptor *a = calloc(1, sizeof *a);
+    if (a == NULL)
+        return error_set(err, "no memory for a listener");
+    a->worker = w;
+    a->from = from;
+    timer_init(&a->rest, rested, a);
+    if (!loop_io_add_exclusive(w->loop, &a->io, from->fd, on_event, a, err)) {
+        free(a);
+        return false;
     }
+    a->next = w->acceptors;
+    w->acceptors = a;
     return true;
+}
+
+static bool accepts_from(const struct worker *w, int fd)
+{
+    for (const struct acceptor *a = w->acceptors; a != NULL; a = a->next) {
+        if (a->from->fd == fd)
+            return true;
+    }
+    return false;
+}
+
+bool acceptors_move(struct worker *w, struct listen_set *set, struct error *err)
+{
+    for (struct acceptor **at = &w->acceptors; *at != NULL;) {
+        struct acceptor *a = *at;
+        const struct listening *same = listen_set_find(set, a->from->fd);
+        if (same != NULL) {
+            a->from = same;
+            at = &a->next;
+            continue;
+        }
+        take(a, ACCEPT_LAST);
+        *at = a->next;
+        close_one(a);
+    }
+    bool all = true;
+    for (size_t i = 0; i < set->count; i++) {
+        if (!accepts_from(w, set->items[i].fd))
+            all = open_one(w, &set->items[i], err) && all;
+    }
+    struct listen_set *old = w->set;
+    w->set = listen_set_ref(set);
+    listen_set_unref(&old);
+    return all;
 }
 
 void acceptors_leave(struct worker *w)
 {
-    for (size_t i = 0; i < w->acceptor_count; i++)
-        take(&w->acceptors[i], ACCEPT_LAST);
+    for (struct acceptor *a = w->acceptors; a != NULL; a = a->next)
+        take(a, ACCEPT_LAST);
     acceptors_close(w);
 }
 
 void acceptors_close(struct worker *w)
 {
-    for (size_t i = 0; i < w->acceptor_count; i++) {
-        timer_clear(w->loop, &w->acceptors[i].rest);
-        loop_io_remove(&w->acceptors[i].io);
+    while (w->acceptors != NULL) {
+        struct acceptor *a = w->acceptors;
+        w->acceptors = a->next;
+        close_one(a);
     }
-    w->acceptor_count = 0; /* the memory stays: an event for one may be in the current batch */
+    listen_set_unref(&w->set);
 }

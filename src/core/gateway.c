@@ -1,6 +1,6 @@
 /* The gateway: listeners and workers, started together or not at all; signals; drain. Runs on the
  * main thread, which has a small loop of its own for signals and what the workers report. */
-#include "session.h"
+#include "gateway.h"
 
 #include <esclusa/core.h>
 #include <esclusa/log.h>
@@ -19,45 +19,24 @@
 #define RESOLVER_THREADS   4
 #define DESCRIPTOR_RESERVE 12
 
-struct gateway {
-    struct snapshot *snapshot;
-    struct worker_group group;
-    struct listening *listening;
-    size_t listening_count;
-    struct loop *loop; /* the main thread's */
-    struct loop_io signals;
-    int signal_fd;
-    unsigned stops; /* SIGTERM and SIGINT seen */
-    atomic_uint deaf, ended;
-    struct loop_message deaf_message, ended_message;
-};
-
 void gateway_block_signals(void)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
 
 /* ---- what workers report ---- */
 
-static void close_listeners(struct gateway *g)
-{
-    for (size_t i = 0; i < g->listening_count; i++) {
-        if (g->listening[i].fd >= 0)
-            listener_close(&g->listening[i].at->endpoint, g->listening[i].fd);
-        g->listening[i].fd = -1;
-    }
-}
-
 static void all_deaf(struct loop_message *m)
 {
     struct gateway *g =
         (struct gateway *)(void *)((char *)m - offsetof(struct gateway, deaf_message));
-    close_listeners(g);
+    listen_set_close(g->set, NULL);
     for (unsigned i = 0; i < g->group.count; i++)
         worker_post_finish(&g->group.workers[i]);
 }
@@ -69,7 +48,14 @@ static void all_ended(struct loop_message *m)
     loop_stop(g->loop);
 }
 
-/* On a worker's thread. */
+/* The three on a worker's thread. */
+static void on_moved(struct worker_group *group)
+{
+    struct gateway *g = group->context;
+    if (atomic_fetch_add(&g->moved, 1) + 1 == group->count)
+        loop_post(g->loop, &g->moved_message);
+}
+
 static void on_deaf(struct worker_group *group)
 {
     struct gateway *g = group->context;
@@ -106,8 +92,12 @@ static void on_signal(void *context, unsigned events)
     (void)events;
     struct gateway *g = context;
     struct signalfd_siginfo info;
-    while (read(g->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-        stop(g, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+    while (read(g->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGHUP)
+            reload_begin(g, "SIGHUP");
+        else
+            stop(g, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+    }
 }
 
 static bool open_signals(struct gateway *g, struct error *err)
@@ -116,6 +106,7 @@ static bool open_signals(struct gateway *g, struct error *err)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     g->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (g->signal_fd < 0)
         return error_set_errno(err, errno, "signalfd");
@@ -148,29 +139,6 @@ static unsigned sessions_allowed(void)
     return left > 2 ? (unsigned)left / 2 : 1;
 }
 
-static bool open_listeners(struct gateway *g, struct error *err)
-{
-    size_t total = 0;
-    for (size_t i = 0; i < g->snapshot->service_count; i++)
-        total += g->snapshot->services[i].listener_count;
-    if (total == 0)
-        return error_set(err, "nothing to listen on");
-    g->listening = calloc(total, sizeof *g->listening);
-    if (g->listening == NULL)
-        return error_set(err, "no memory for %zu listeners", total);
-    for (size_t i = 0; i < g->snapshot->service_count; i++) {
-        const struct service *service = &g->snapshot->services[i];
-        for (size_t k = 0; k < service->listener_count; k++) {
-            struct listening *l = &g->listening[g->listening_count];
-            *l = (struct listening){-1, &service->listeners[k], service, g->snapshot};
-            if (!listener_open(&l->at->endpoint, (int)service->config->backlog, &l->fd, err))
-                return false;
-            g->listening_count++;
-        }
-    }
-    return true;
-}
-
 static bool start_workers(struct gateway *g, struct error *err)
 {
     unsigned count = g->snapshot->workers;
@@ -178,8 +146,7 @@ static bool start_workers(struct gateway *g, struct error *err)
     if (g->group.workers == NULL)
         return error_set(err, "no memory for %u workers", count);
     for (unsigned i = 0; i < count; i++) {
-        if (!worker_init(&g->group.workers[i], &g->group, i, g->listening, g->listening_count,
-                         err)) {
+        if (!worker_init(&g->group.workers[i], &g->group, i, g->set, err)) {
             g->group.count = i + 1; /* the last one is half made: fini copes */
             return false;
         }
@@ -193,10 +160,10 @@ static bool start_workers(struct gateway *g, struct error *err)
     return true;
 }
 
-static void log_listeners(const struct gateway *g)
+void gateway_log_listeners(const struct gateway *g)
 {
-    for (size_t i = 0; i < g->listening_count; i++) {
-        const struct listening *l = &g->listening[i];
+    for (size_t i = 0; i < g->set->count; i++) {
+        const struct listening *l = &g->set->items[i];
         char what[SERVICE_TEXT_MAX];
         service_describe(l->service, l->at, what, sizeof what);
         struct log_line line;
@@ -209,7 +176,8 @@ static void log_listeners(const struct gateway *g)
     }
 }
 
-struct gateway *gateway_create(struct snapshot *snapshot, struct error *err)
+struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_source *source,
+                               struct error *err)
 {
     struct gateway *g = calloc(1, sizeof *g);
     if (g == NULL) {
@@ -218,21 +186,26 @@ struct gateway *gateway_create(struct snapshot *snapshot, struct error *err)
     }
     g->signal_fd = -1;
     g->snapshot = snapshot_ref(snapshot);
+    if (source != NULL)
+        g->source = *source;
+    g->group.on_moved = on_moved;
     g->group.on_deaf = on_deaf;
     g->group.on_ended = on_ended;
     g->group.context = g;
     atomic_init(&g->group.next_id, 1);
+    g->moved_message.callback = reload_end;
     g->deaf_message.callback = all_deaf;
     g->ended_message.callback = all_ended;
     raise_descriptor_limit();
     g->loop = loop_create(err);
-    if (g->loop == NULL || !open_signals(g, err) || !open_listeners(g, err) ||
+    if (g->loop == NULL || !open_signals(g, err) ||
+        (g->set = listen_set_create(snapshot, NULL, err)) == NULL ||
         (g->group.resolver = resolver_create(RESOLVER_THREADS, err)) == NULL ||
         !start_workers(g, err)) {
         gateway_destroy(&g);
         return NULL;
     }
-    log_listeners(g);
+    gateway_log_listeners(g);
     return g;
 }
 
@@ -258,8 +231,10 @@ void gateway_destroy(struct gateway **gateway)
         worker_fini(&g->group.workers[i]);
     free(g->group.workers);
     resolver_destroy(&g->group.resolver);
-    close_listeners(g);
-    free(g->listening);
+    reload_fini(g);
+    if (g->set != NULL)
+        listen_set_close(g->set, NULL);
+    listen_set_unref(&g->set);
     if (g->signal_fd >= 0) {
         loop_io_remove(&g->signals);
         close(g->signal_fd);

@@ -98,7 +98,7 @@ void session_begin(struct worker *w, int fd, const struct net_addr *peer,
         return;
     }
     s->worker = w;
-    s->snapshot = snapshot_ref(from->snapshot);
+    s->snapshot = snapshot_ref(from->set->snapshot);
     s->service = from->service;
     s->at = from->at;
     s->id = atomic_fetch_add_explicit(&w->group->next_id, 1, memory_order_relaxed);

@@ -1,6 +1,8 @@
 /* A worker's thread, its list of sessions, and how it ends. */
 #include "session.h"
 
+#include <esclusa/log.h>
+
 #include <malloc.h>
 #include <stdlib.h>
 
@@ -152,12 +154,32 @@ void worker_post_kill(struct worker *w)
     w->kill_posted = true;
 }
 
+/* ---- another configuration ---- */
+
+static void move(struct loop_message *message)
+{
+    struct worker *w = worker_of(message, offsetof(struct worker, move_message));
+    struct error err;
+    error_init(&err);
+    if (!w->draining && !acceptors_move(w, w->move_to, &err))
+        log_message(LOG_LEVEL_ERROR, "listen_failed", "worker %u: %s", w->index, err.text);
+    listen_set_unref(&w->move_to);
+    w->group->on_moved(w->group);
+}
+
+void worker_post_move(struct worker *w, struct listen_set *set)
+{
+    w->move_to = listen_set_ref(set);
+    loop_post(w->loop, &w->move_message);
+}
+
 /* ---- life ---- */
 
 bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
-                 const struct listening *listening, size_t count, struct error *err)
+                 struct listen_set *set, struct error *err)
 {
     *w = (struct worker){.group = group, .index = index};
+    w->move_message.callback = move;
     w->drain_message.callback = drain;
     w->finish_message.callback = finish;
     w->kill_message.callback = kill_now;
@@ -166,7 +188,7 @@ bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
     timer_init(&w->drain_give_up, drain_give_up, w);
     w->loop = loop_create(err);
     return w->loop != NULL && transport_scratch_init(&w->scratch, err) &&
-           acceptors_open(w, listening, count, err);
+           acceptors_move(w, set, err);
 }
 
 void worker_fini(struct worker *w)
@@ -179,8 +201,7 @@ void worker_fini(struct worker *w)
         timer_clear(w->loop, &w->drain_give_up);
         loop_destroy(&w->loop);
     }
-    free(w->acceptors);
-    w->acceptors = NULL;
+    listen_set_unref(&w->move_to);
     transport_scratch_fini(&w->scratch);
 }
 

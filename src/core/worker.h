@@ -4,6 +4,8 @@
 #ifndef ESCLUSA_CORE_WORKER_H
 #define ESCLUSA_CORE_WORKER_H
 
+#include "listen_set.h"
+
 #include <esclusa/config.h>
 #include <esclusa/event.h>
 #include <esclusa/policy.h>
@@ -24,7 +26,9 @@ struct worker_group {
     atomic_uint_fast64_t next_id; /* session ids, unique in the process */
     unsigned max_sessions;        /* what the limit of open files allows */
     atomic_uint sessions;         /* live ones, and those being accepted */
-    /* Called on a worker's thread: it has left its listeners / it has ended. */
+    /* Called on a worker's thread: it accepts from its new set / it has left its listeners / it has
+     * ended. */
+    void (*on_moved)(struct worker_group *group);
     void (*on_deaf)(struct worker_group *group);
     void (*on_ended)(struct worker_group *group);
     void *context;
@@ -37,10 +41,10 @@ struct worker {
     bool started;
     struct loop *loop;
     struct transport_scratch scratch;
-    struct acceptor *acceptors;
-    size_t acceptor_count;
-    struct session *sessions; /* list head */
-    unsigned count, peak;     /* of sessions: now, and the most since memory was given back */
+    struct listen_set *set;     /* what it accepts from */
+    struct acceptor *acceptors; /* one an item of the set; list head */
+    struct session *sessions;   /* list head */
+    unsigned count, peak;       /* of sessions: now, and the most since memory was given back */
     struct timer trim;
     atomic_uint load; /* live sessions, those handed over and not yet begun included */
     /* drain */
@@ -49,26 +53,21 @@ struct worker {
     bool killed;
     bool kill_posted, finish_posted; /* main thread only: a message is posted once */
     struct timer drain_end, drain_give_up;
-    struct loop_message drain_message, finish_message, kill_message;
-    int64_t drain_timeout_ms; /* argument of drain_message */
-};
-
-/* An open listening socket, shared by all workers; the gateway owns the descriptor. */
-struct listening {
-    int fd;
-    const struct listen_at *at;
-    const struct service *service;
-    struct snapshot *snapshot;
+    struct loop_message drain_message, finish_message, kill_message, move_message;
+    struct listen_set *move_to; /* argument of move_message: a reference */
+    int64_t drain_timeout_ms;   /* argument of drain_message */
 };
 
 /* Before the thread starts, on the main thread. */
 bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
-                 const struct listening *listening, size_t count, struct error *err) WARN_UNUSED;
+                 struct listen_set *set, struct error *err) WARN_UNUSED;
 void worker_fini(struct worker *w); /* after the thread ended or never began */
 bool worker_start(struct worker *w, struct error *err) WARN_UNUSED;
 
 /* Main thread. Leave the listeners and let sessions finish until the drain timeout; once all
  * workers have left them: stop when there are no sessions; end every session now. */
+/* Main thread, one at a time: accept from that set from now on, and report on_moved. */
+void worker_post_move(struct worker *w, struct listen_set *set);
 void worker_post_drain(struct worker *w, int64_t drain_timeout_ms);
 void worker_post_finish(struct worker *w);
 void worker_post_kill(struct worker *w);
@@ -81,9 +80,10 @@ void worker_release(struct worker *w, struct session *s);
 /* A connection that was counted and never became a session. */
 void worker_lost(struct worker *w);
 
-/* acceptor.c */
-bool acceptors_open(struct worker *w, const struct listening *listening, size_t count,
-                    struct error *err) WARN_UNUSED;
+/* acceptor.c: makes the worker accept from the set (and takes a reference of it). What both the old
+ * and the new one have goes on without a gap; from what only the old one has, all that still waits
+ * is taken first. False: not every new listener could be waited on. */
+bool acceptors_move(struct worker *w, struct listen_set *set, struct error *err) WARN_UNUSED;
 /* Takes what still waits in the queues, then leaves the listeners. */
 void acceptors_leave(struct worker *w);
 void acceptors_close(struct worker *w);

@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/objects.h>
+#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,9 +48,14 @@ static void describe_trust(struct tls_profile *p, const struct tls_settings *s, 
 static bool add_anchors(X509_STORE *store, STACK_OF(X509) * anchors, struct error *err)
 {
     ERR_clear_error();
-    for (int i = 0; i < sk_X509_num(anchors); i++)
-        if (X509_STORE_add_cert(store, sk_X509_value(anchors, i)) != 1)
+    for (int i = 0; i < sk_X509_num(anchors); i++) {
+        X509 *anchor = sk_X509_value(anchors, i);
+        /* OpenSSL reads the extensions when they are first asked for. Now, on one thread, and not
+         * in several workers' first handshakes at once. */
+        (void)X509_check_purpose(anchor, -1, 0);
+        if (X509_STORE_add_cert(store, anchor) != 1)
             return error_set(err, "trust store: %s", tls_openssl_reason());
+    }
     return true;
 }
 

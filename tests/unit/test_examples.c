@@ -96,7 +96,7 @@ static char *check_example(const char *name)
     snprintf(path, sizeof(path), "%s/%s", folder, name);
     error_init(&err);
     assert_true(config_set_up(&c, &err));
-    struct snapshot *s = config_from_file(&c, path, &err) ? snapshot_create(&c, &err) : NULL;
+    struct snapshot *s = config_from_file(&c, path, &err) ? snapshot_create(&c, 0, &err) : NULL;
     if (s == NULL) {
         fail_msg("%s", err.text);
         abort();

@@ -118,10 +118,10 @@ static struct gateway *make(const char *workers, uint16_t listen_port, uint16_t 
     assert_true(config_from_command_line(&config, 9, argv, &command, err));
     free(argv[6]);
     free(argv[8]);
-    struct snapshot *snapshot = snapshot_create(&config, err);
+    struct snapshot *snapshot = snapshot_create(&config, 0, err);
     assert_non_null(snapshot);
     config_fini(&config);
-    struct gateway *gateway = gateway_create(snapshot, err);
+    struct gateway *gateway = gateway_create(snapshot, NULL, err);
     snapshot_unref(&snapshot);
     return gateway;
 }

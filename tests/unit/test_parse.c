@@ -400,7 +400,7 @@ static void answer(const char *file, char *dst, size_t size)
     error_init(&err);
     assert_true(config_set_up(&c, &err));
     if (config_from_file(&c, file, &err)) {
-        struct snapshot *s = snapshot_create(&c, &err);
+        struct snapshot *s = snapshot_create(&c, 0, &err);
         snapshot_unref(&s);
     }
     (void)str_copy(dst, size, err.set ? err.text : "(nothing)");

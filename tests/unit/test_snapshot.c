@@ -137,7 +137,7 @@ static struct snapshot *snapshot_of(const char *const words[])
     struct error err;
     config_of(&c, words);
     error_init(&err);
-    struct snapshot *s = snapshot_create(&c, &err);
+    struct snapshot *s = snapshot_create(&c, 0, &err);
     if (s == NULL) {
         fail_msg("%s", err.text);
     }
@@ -163,7 +163,7 @@ static void a_plain_relay(void **state)
     error_init(&err);
     config_of(&c, WORDS("-l", "8080", "-l", "unix:@in", "-c", "tcp://host:80", "-c", "unix:/out",
                         "--workers", "3"));
-    struct snapshot *s = snapshot_create(&c, &err);
+    struct snapshot *s = snapshot_create(&c, 0, &err);
     assert_non_null(s);
     assert_null(c.services);
     assert_int_equal(c.service_count, 0);
@@ -302,7 +302,7 @@ static void bad_files_are_named_and_the_config_stays(void **state)
         struct error err;
         error_init(&err);
         config_of(&c, cases[i].words);
-        assert_null(snapshot_create(&c, &err));
+        assert_null(snapshot_create(&c, 0, &err));
         assert_true(err.set);
         if (strstr(err.text, cases[i].option) == NULL || strstr(err.text, cases[i].path) == NULL) {
             fail_msg("case %zu: not named: %s and %s in: %s", i, cases[i].option, cases[i].path,
@@ -321,11 +321,11 @@ static void a_second_try_works(void **state)
     struct error err;
     error_init(&err);
     config_of(&c, WORDS(UP, "--ca", "/nonexistent/ca.pem"));
-    assert_null(snapshot_create(&c, &err));
+    assert_null(snapshot_create(&c, 0, &err));
     free(c.services[0].ca);
     c.services[0].ca = str_dup(cert_path);
     error_clear(&err);
-    struct snapshot *s = snapshot_create(&c, &err);
+    struct snapshot *s = snapshot_create(&c, 0, &err);
     assert_non_null(s);
     assert_false(err.set);
     snapshot_unref(&s);
@@ -454,7 +454,7 @@ static void places_of_a_file(void **state)
         if (!config_from_text(&c, "t.cfg", text, length, &err)) {
             fail_msg("%s", err.text);
         }
-        assert_null(snapshot_create(&c, &err));
+        assert_null(snapshot_create(&c, 0, &err));
         if (strncmp(err.text, cases[i].expected, strlen(cases[i].expected)) != 0) {
             fail_msg("%s\n instead of %s", err.text, cases[i].expected);
         }
