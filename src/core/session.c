@@ -71,6 +71,13 @@ bool session_watch(struct session *s, enum relay_side side, int fd, unsigned int
                        side == RELAY_DOWN ? on_down : on_up, s, NULL);
 }
 
+void session_watch_handshake(struct session *s, enum relay_side side)
+{
+    unsigned want = s->transport[side]->handshake_want;
+    loop_io_set(&s->io[side], LOOP_HUP | (want & TP_WANT_READ ? LOOP_READ : 0) |
+                                  (want & TP_WANT_WRITE ? LOOP_WRITE : 0));
+}
+
 void session_enter(struct session *s, enum session_state state)
 {
     s->state = state;
@@ -149,9 +156,7 @@ static void down_handshake_event(struct session *s, enum relay_side side, unsign
         session_enter(s, SESSION_CHOOSE);
         return;
     case TP_AGAIN:
-        loop_io_set(&s->io[RELAY_DOWN], LOOP_HUP |
-                                            (t->handshake_want & TP_WANT_READ ? LOOP_READ : 0) |
-                                            (t->handshake_want & TP_WANT_WRITE ? LOOP_WRITE : 0));
+        session_watch_handshake(s, RELAY_DOWN);
         return;
     case TP_EOF:
     case TP_TRUNCATED:

@@ -104,6 +104,8 @@ void session_fail(struct session *s, enum reason reason, const char *remedy, con
 const char *session_state_word(enum session_state state);
 /* Registers a side's descriptor with the loop; events go to the state's handler. */
 bool session_watch(struct session *s, enum relay_side side, int fd, unsigned interest) WARN_UNUSED;
+/* After a handshake said TP_AGAIN: waits for what it wants, and for a hang-up. */
+void session_watch_handshake(struct session *s, enum relay_side side);
 /* Out of the loop at once, freed after the batch: linger's last step. */
 void session_bury(struct session *s);
 

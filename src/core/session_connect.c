@@ -339,9 +339,7 @@ void handshake_event(struct session *s, enum relay_side side, unsigned events)
         session_enter(s, SESSION_RELAY);
         return;
     case TP_AGAIN:
-        loop_io_set(&s->io[RELAY_UP], LOOP_HUP |
-                                          (t->handshake_want & TP_WANT_READ ? LOOP_READ : 0) |
-                                          (t->handshake_want & TP_WANT_WRITE ? LOOP_WRITE : 0));
+        session_watch_handshake(s, RELAY_UP);
         return;
     case TP_EOF:
     case TP_TRUNCATED:
