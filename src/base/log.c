@@ -177,7 +177,6 @@ void log_flag(struct log_line *line, const char *key, bool value)
     add_field(line, key, value ? "true" : "false", put_string);
 }
 
-/* One write(2) in all but two cases: a signal came first, or a pipe took a part. */
 /* A reader that has stopped (a paused collector, a full pipe) must not stop the gateway: what
  * cannot be written at once is dropped and counted. A line is at most PIPE_BUF, so a pipe that is
  * writable takes it whole; the mutex keeps two threads from sharing that one promise. O_NONBLOCK
