@@ -416,6 +416,32 @@ static void test_pend_of_another_waits_a_turn(void **state)
     probe_close(&b);
 }
 
+static void hush_other(struct probe *p)
+{
+    p->other->act = NULL;
+    loop_io_set(&p->other->io, LOOP_HUP);
+}
+
+/* Its event of the kernel's is not wanted any more when its turn comes, the call still is. */
+static void test_pended_and_masked_in_the_same_batch(void **state)
+{
+    (void)state;
+    struct probe a, b;
+    two_ready(&a, &b, LOOP_READ, hush_other);
+    loop_io_pend(&a.io, LOOP_NONE);
+    loop_io_pend(&b.io, LOOP_NONE);
+    loop_turn(loop, -1);
+    assert_int_equal(1, a.calls);
+    assert_int_equal(1, b.calls);
+    assert_int_equal(LOOP_READ, a.events + b.events); /* of the first one alone */
+    loop_io_set(&a.io, LOOP_HUP);
+    loop_io_set(&b.io, LOOP_HUP);
+    loop_turn(loop, 0);
+    assert_int_equal(2, total_calls);
+    probe_close(&a);
+    probe_close(&b);
+}
+
 static void unregister_other(struct probe *p)
 {
     loop_io_remove(&p->other->io);
@@ -485,6 +511,7 @@ int main(void)
         TEST(test_more_than_a_batch),
         TEST(test_pend),
         TEST(test_pend_of_another_waits_a_turn),
+        TEST(test_pended_and_masked_in_the_same_batch),
         TEST(test_remove_drops_pend),
         TEST(test_pended_does_not_starve),
     };
