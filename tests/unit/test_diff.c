@@ -90,7 +90,7 @@ static void services_come_and_go(void **state)
     (void)state;
     struct snapshot *before = snapshot_of("tcp://127.0.0.1:1", "1h", "5s");
     struct snapshot *after = snapshot_of("tcp://127.0.0.1:1", "1h", "5s");
-    strcpy(after->config.services[0].name, "other"); /* shorter than "default" */
+    memcpy(after->config.services[0].name, "other", sizeof "other"); /* shorter than "default" */
     assert_string_equal(diff(before, after), "[default] removed\n[other] added\n");
 }
 
