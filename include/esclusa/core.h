@@ -16,8 +16,8 @@ struct snapshot_source {
 };
 
 /* Opens every listener and starts the workers; on an error nothing is left half-started. Takes a
- * reference of its own to the snapshot. Main thread. */
-/* source: NULL: SIGHUP is answered with an error; borrowed for the gateway's life otherwise. */
+ * reference of its own to the snapshot. Main thread.
+ * source: NULL: SIGHUP is answered with an error; borrowed for the gateway's life otherwise. */
 struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_source *source,
                                struct error *err) WARN_UNUSED;
 /* Serves until SIGTERM or SIGINT, then drains: stops listening, lets live sessions finish up to the

@@ -70,6 +70,10 @@ struct loop_deferred {
     void (*callback)(struct loop_deferred *deferred);
 };
 
+/* The struct of which *pointer, a message or a deferral, is that member. */
+#define LOOP_OWNER(pointer, type, member)                                                          \
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
 struct loop *loop_create(struct error *err) WARN_UNUSED;
 /* Runs what is deferred, drops messages undelivered. All ios must have been removed. NULLs *loop.
  */

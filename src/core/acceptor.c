@@ -36,8 +36,7 @@ struct handover {
 
 static void receive(struct loop_message *message)
 {
-    struct handover *h =
-        (struct handover *)(void *)((char *)message - offsetof(struct handover, message));
+    struct handover *h = LOOP_OWNER(message, struct handover, message);
     session_begin(h->to, h->fd, &h->peer, h->from);
     worker_check_killed(h->to);
     listen_set_unref(&h->set);
@@ -145,7 +144,7 @@ static void on_event(void *context, unsigned events)
 
 static void free_gone(struct loop_deferred *gone)
 {
-    free((char *)gone - offsetof(struct acceptor, gone));
+    free(LOOP_OWNER(gone, struct acceptor, gone));
 }
 
 static void close_one(struct acceptor *a)

@@ -19,13 +19,20 @@
 #define RESOLVER_THREADS   4
 #define DESCRIPTOR_RESERVE 12
 
-void gateway_block_signals(void)
+/* Blocked everywhere, read from the signalfd. */
+static sigset_t signals_taken(void)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    return set;
+}
+
+void gateway_block_signals(void)
+{
+    sigset_t set = signals_taken();
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
@@ -34,8 +41,7 @@ void gateway_block_signals(void)
 
 static void all_deaf(struct loop_message *m)
 {
-    struct gateway *g =
-        (struct gateway *)(void *)((char *)m - offsetof(struct gateway, deaf_message));
+    struct gateway *g = LOOP_OWNER(m, struct gateway, deaf_message);
     listen_set_close(g->set, NULL);
     for (unsigned i = 0; i < g->group.count; i++)
         worker_post_finish(&g->group.workers[i]);
@@ -43,8 +49,7 @@ static void all_deaf(struct loop_message *m)
 
 static void all_ended(struct loop_message *m)
 {
-    struct gateway *g =
-        (struct gateway *)(void *)((char *)m - offsetof(struct gateway, ended_message));
+    struct gateway *g = LOOP_OWNER(m, struct gateway, ended_message);
     loop_stop(g->loop);
 }
 
@@ -102,11 +107,7 @@ static void on_signal(void *context, unsigned events)
 
 static bool open_signals(struct gateway *g, struct error *err)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
+    sigset_t set = signals_taken();
     g->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (g->signal_fd < 0)
         return error_set_errno(err, errno, "signalfd");

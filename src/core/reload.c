@@ -78,8 +78,7 @@ static void adopt(struct gateway *g)
 
 void reload_end(struct loop_message *moved)
 {
-    struct gateway *g =
-        (struct gateway *)(void *)((char *)moved - offsetof(struct gateway, moved_message));
+    struct gateway *g = LOOP_OWNER(moved, struct gateway, moved_message);
     snapshot_diff(g->snapshot, g->next_snapshot, log_change, NULL);
     adopt(g);
     struct log_line line;

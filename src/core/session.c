@@ -193,8 +193,7 @@ static void waiting_event(struct session *s, enum relay_side side, unsigned even
 
 static void free_deferred(struct loop_deferred *deferred)
 {
-    struct session *s =
-        (struct session *)(void *)((char *)deferred - offsetof(struct session, deferred));
+    struct session *s = LOOP_OWNER(deferred, struct session, deferred);
     transport_destroy(&s->transport[RELAY_DOWN]);
     transport_destroy(&s->transport[RELAY_UP]);
     free(s->failure);

@@ -10,11 +10,6 @@
 #define TRIM_AFTER_MS    1000
 #define GIVE_UP_AFTER_MS 1000 /* what still lingers that long after the deadline is cut */
 
-static struct worker *worker_of(struct loop_message *m, size_t offset)
-{
-    return (struct worker *)(void *)((char *)m - offset);
-}
-
 void worker_adopt(struct worker *w, struct session *s)
 {
     s->next = w->sessions;
@@ -106,7 +101,7 @@ static void leave_listeners(struct worker *w)
 
 static void drain(struct loop_message *message)
 {
-    struct worker *w = worker_of(message, offsetof(struct worker, drain_message));
+    struct worker *w = LOOP_OWNER(message, struct worker, drain_message);
     leave_listeners(w);
     if (!timer_set(w->loop, &w->drain_end, loop_now(w->loop) + w->drain_timeout_ms))
         drain_end(w);
@@ -114,14 +109,14 @@ static void drain(struct loop_message *message)
 
 static void finish(struct loop_message *message)
 {
-    struct worker *w = worker_of(message, offsetof(struct worker, finish_message));
+    struct worker *w = LOOP_OWNER(message, struct worker, finish_message);
     w->may_stop = true;
     stop_if_over(w);
 }
 
 static void kill_now(struct loop_message *message)
 {
-    struct worker *w = worker_of(message, offsetof(struct worker, kill_message));
+    struct worker *w = LOOP_OWNER(message, struct worker, kill_message);
     leave_listeners(w);
     w->killed = true;
     for_each(w, session_kill);
@@ -158,7 +153,7 @@ void worker_post_kill(struct worker *w)
 
 static void move(struct loop_message *message)
 {
-    struct worker *w = worker_of(message, offsetof(struct worker, move_message));
+    struct worker *w = LOOP_OWNER(message, struct worker, move_message);
     struct error err;
     error_init(&err);
     if (!w->draining && !acceptors_move(w, w->move_to, &err))

@@ -64,14 +64,15 @@ bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
 void worker_fini(struct worker *w); /* after the thread ended or never began */
 bool worker_start(struct worker *w, struct error *err) WARN_UNUSED;
 
-/* Main thread. Leave the listeners and let sessions finish until the drain timeout; once all
- * workers have left them: stop when there are no sessions; end every session now. */
-/* Main thread, one at a time: accept from that set from now on, and report on_moved. */
+/* All four from the main thread. Accept from that set from now on, and report on_moved; one at a
+ * time. */
 void worker_post_move(struct worker *w, struct listen_set *set);
+/* Leave the listeners and let sessions finish until the drain timeout. */
 void worker_post_drain(struct worker *w, int64_t drain_timeout_ms);
+/* Once all workers have left them: stop when there are no sessions. */
 void worker_post_finish(struct worker *w);
+/* End every session now. */
 void worker_post_kill(struct worker *w);
-
 /* After a connection was handed over: a worker told to end everything ends that too. */
 void worker_check_killed(struct worker *w);
 /* From session.c: a session joins, or leaves for good. */

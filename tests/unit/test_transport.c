@@ -1285,16 +1285,22 @@ static void test_plain_end_then_broken_write(void **state)
     rig_end();
 }
 
+/* A plain transport on one end of a socket pair, the peer on the other. */
+static void rig_unix(int fd[2], bool reset)
+{
+    rig_begin();
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+    rig.t = transport_plain_create(fd[0], reset);
+    rig.peer.fd = fd[1];
+}
+
 static void test_unix_stream(void **state)
 {
     (void)state;
     int fd[2];
     size_t n = 0;
     bool drained;
-    rig_begin();
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
-    rig.t = transport_plain_create(fd[0], false);
-    rig.peer.fd = fd[1];
+    rig_unix(fd, false);
     assert_int_equal(write(fd[1], "abc", 3), 3);
     assert_int_equal(rig.t->ops->read(rig.t, rig.buffer, TP_READ_MIN, &n, &drained), TP_OK);
     assert_int_equal(n, 3);
@@ -1314,10 +1320,7 @@ static void test_plain_known_to_be_reset(void **state)
     int fd[2];
     size_t n = 0;
     bool drained;
-    rig_begin();
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
-    rig.t = transport_plain_create(fd[0], true);
-    rig.peer.fd = fd[1];
+    rig_unix(fd, true);
     assert_int_equal(write(fd[1], "abc", 3), 3);
     shutdown(fd[1], SHUT_WR);
     assert_int_equal(rig.t->ops->read(rig.t, rig.buffer, TP_READ_MIN, &n, &drained), TP_OK);
