@@ -80,6 +80,13 @@ class Connection:
     def send(self, data):
         self._sendall(data)
 
+    def offer(self, data):
+        """Sends to a peer that may have reset the connection already: reading tells."""
+        try:
+            self.send(data)
+        except (ConnectionResetError, BrokenPipeError):
+            self._reset_seen = True
+
     def send_together(self, *pieces):
         """Several writes of the application (TLS: records) in one segment."""
         self._sendall(b"".join(pieces))

@@ -51,7 +51,7 @@ class Refused(Case):
             script, server_context(cert, version=version, weak=True), handshake=False))
         gateway = self.gateway(upstream.url(), "--ca", certificate(ca), "--server-name", host)
         consumer = self.closing(connect(gateway.address))
-        consumer.send(b"secret")
+        consumer.offer(b"secret")
         self.assertEqual(consumer.read_all(), stream_of(b"", "reset"))
         upstream.outcome()
         self.assertFalse(any(got), "bytes reached an upstream that is not verified")
@@ -87,7 +87,7 @@ class Refused(Case):
         upstream = self.closing(Upstream(lambda peer: peer.recv(), server_context()))
         gateway = self.gateway(upstream.url("localhost"))
         consumer = self.closing(connect(gateway.address))
-        consumer.send(b"secret")
+        consumer.offer(b"secret")
         self.assertEqual(consumer.read_all(), stream_of(b"", "reset"))
         line = gateway.wait_session(name_of(consumer))
         self.assertEqual(line["reason"], "upstream_verify_failed", line)
@@ -183,7 +183,7 @@ class ClientCertificate(Case):
             options += ["--cert", certificate(cert), "--key", key(cert)]
         gateway = self.gateway(upstream.url(), *options)
         consumer = self.closing(connect(gateway.address))
-        consumer.send(b"question")
+        consumer.offer(b"question")
         got = consumer.read_all()
         if got.end == "eof":
             consumer.end()

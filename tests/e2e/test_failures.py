@@ -26,7 +26,7 @@ class Refusing(Case):
     def refused(self, upstreams, reason, *options, words=(), phase=None, **settings):
         gateway = self.gateway(upstreams, *options, **settings)
         consumer = self.closing(connect(gateway.address))
-        consumer.send(b"question")
+        consumer.offer(b"question")
         began = time.monotonic()
         self.assertEqual(consumer.read_all(), RESET)
         line = gateway.wait_session(name_of(consumer))
@@ -157,7 +157,7 @@ class Candidates(Case):
         good = self.closing(Upstream(echo, server_context()))
         gateway = self.gateway([bad.url(), good.url()], *trust())
         consumer = self.closing(connect(gateway.address))
-        consumer.send(b"hello")
+        consumer.offer(b"hello")
         self.assertEqual(consumer.read_all(), RESET)
         line = gateway.wait_session(name_of(consumer))
         self.assertEqual(line["reason"], "upstream_verify_failed", line)
