@@ -2,7 +2,7 @@
 # Installs by apt what is missing of what the build and the tests need, on Debian 12 or 13. Where
 # all is there it does nothing: no network, no root.
 #
-#   scripts/deps.sh [build|test]     "test" is the default and includes "build"
+#   scripts/deps.sh [build|test|bench]     "test" is the default; it and "bench" include "build"
 #
 # ESCLUSA_SKIP_DEPS=1: do nothing (other distributions: install the counterparts by hand).
 set -euo pipefail
@@ -14,6 +14,15 @@ build=(gcc libc6-dev cmake ninja-build pkgconf libssl-dev openssl curl ca-certif
 tests=(libcmocka-dev python3 git procps iproute2 redis-server redis-tools nginx clang-format
     clang-tidy shellcheck)
 
+# A token in software, and what opens it for OpenSSL: in Debian from 13 on. Before, the tests of
+# pkcs11: say that they are skipped.
+# shellcheck source=/dev/null
+if [ -r /etc/os-release ] && (. /etc/os-release && [ "${VERSION_ID:-99}" -ge 13 ]) 2>/dev/null; then
+    tests+=(pkcs11-provider softhsm2 opensc)
+fi
+# What bench/compare.sh compares with, and what it measures with.
+bench=(python3 util-linux nginx libnginx-mod-stream haproxy stunnel4 valgrind)
+
 say() {
     printf 'deps.sh: %s\n' "$*" >&2
 }
@@ -21,8 +30,13 @@ say() {
 case "${1:-test}" in
     build) wanted=("${build[@]}") ;;
     test) wanted=("${build[@]}" "${tests[@]}") ;;
+    bench)
+        wanted=("${build[@]}" "${bench[@]}")
+        # Not in every Debian.
+        ! apt-cache show ghostunnel >/dev/null 2>&1 || wanted+=(ghostunnel)
+        ;;
     *)
-        say "unknown set '$1': build or test"
+        say "unknown set '$1': build, test or bench"
         exit 2
         ;;
 esac
