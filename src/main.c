@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { EXIT_CANNOT_RUN = 1, EXIT_WRONG_OPTIONS = 2 };
@@ -45,6 +46,7 @@ static int finish_output(struct error *err)
 struct words {
     int argc;
     char **argv;
+    struct timespec since; /* of the first reading */
 };
 
 static struct snapshot *load(void *context, unsigned workers, struct error *err)
@@ -68,7 +70,7 @@ static int serve(struct snapshot *snapshot, struct words *words, struct error *e
     log_setup((enum log_level)snapshot->config.log_level,
               (enum log_format)snapshot->config.log_format, STDERR_FILENO);
     gateway_block_signals();
-    const struct snapshot_source source = {.load = load, .context = words};
+    const struct snapshot_source source = {.load = load, .context = words, .since = words->since};
     struct gateway *gateway = gateway_create(snapshot, &source, err);
     if (gateway == NULL) {
         complain(err);
@@ -101,6 +103,8 @@ static int check_or_serve(struct config *config, enum command command, struct wo
 static int run(struct config *config, int argc, char *argv[], struct error *err)
 {
     enum command command = COMMAND_RUN;
+    struct words words = {.argc = argc, .argv = argv};
+    (void)clock_gettime(CLOCK_REALTIME, &words.since);
     if (!config_from_command_line(config, argc, argv, &command, err)) {
         complain(err);
         return EXIT_WRONG_OPTIONS;
@@ -119,7 +123,6 @@ static int run(struct config *config, int argc, char *argv[], struct error *err)
     case COMMAND_CHECK:
         break;
     }
-    struct words words = {.argc = argc, .argv = argv};
     return check_or_serve(config, command, &words, err);
 }
 

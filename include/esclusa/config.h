@@ -1,7 +1,7 @@
-/* config: what the user asked for. One table row an option (schema.c) drives the command line, the
- * config file, the help text, range errors, `esclusa check` and docs/configuration.md; snapshot.c
- * makes of it what sessions run with. Start-up (and later reload) only: may read files and block;
- * one thread. */
+/* config: what the user asked for. One table row an option (option_table.c) drives the command
+ * line, the config file, the help text, range errors, `esclusa check` and docs/configuration.md;
+ * snapshot.c makes of it what sessions run with. Start-up (and later reload) only: may read files
+ * and block; one thread. */
 #ifndef ESCLUSA_CONFIG_H
 #define ESCLUSA_CONFIG_H
 
@@ -26,8 +26,8 @@ struct origin {
     const char *file; /* ORIGIN_FILE only: one of config.files, and lives as long as that */
 };
 
-/* At least as many as option_table has rows; checked in schema.c. */
-#define OPTION_ROWS_MAX 96
+/* At least as many as option_table has rows; checked there. */
+#define OPTION_ROWS_MAX 128
 
 /* ---- as written ---- */
 
@@ -38,6 +38,7 @@ struct text_list {
 
 enum half_close_policy { HALF_CLOSE_ON, HALF_CLOSE_TLS13, HALF_CLOSE_OFF };
 enum cut_policy { CUT_RESET, CUT_FIN };
+enum revoked_policy { REVOKED_LOG, REVOKED_CLOSE };
 
 /* One service: listeners and the upstream candidates behind them. Texts are heap-owned. */
 struct service_config {
@@ -46,8 +47,30 @@ struct service_config {
     struct origin origins[OPTION_ROWS_MAX]; /* of its settings, by row of option_table */
     struct text_list listen;
     struct text_list connect;
-    char *ca, *ca_dir, *cert, *key, *server_name;
-    char *listen_cert, *listen_key, *listen_ca;
+    /* the upstream's side; see struct tls_settings */
+    char *ca, *ca_dir, *cert, *key, *key_passphrase, *server_name;
+    struct text_list verify_names, pins, tlsa, alpn;
+    char *crl, *crl_dir;
+    char *groups, *ciphers, *ciphersuites, *sigalgs;
+    int64_t names_policy, pins_policy, revocation_policy; /* enum tls_policy */
+    int64_t x509_strict;                                  /* enum tls_strictness */
+    int64_t ocsp;                                         /* enum tls_ocsp */
+    int64_t insecure_skip_verify, resumption;             /* 0 or 1 */
+    int64_t resumption_age;                               /* ms */
+    int64_t on_revoked;                                   /* enum revoked_policy */
+    /* the listener's side */
+    struct text_list listen_cert, listen_key, listen_ocsp, listen_alpn;
+    char *listen_key_passphrase, *listen_ca, *listen_ca_dir, *listen_crl, *listen_crl_dir;
+    int64_t listen_client; /* enum tls_client_auth */
+    struct text_list listen_allow_cn, listen_allow_ou, listen_allow_dns, listen_allow_uri;
+    struct text_list listen_allow_pin;
+    int64_t listen_sni_strict, listen_tickets; /* 0 or 1 */
+    char *listen_ticket_keys;
+    int64_t listen_ticket_rotation; /* ms */
+    char *listen_groups, *listen_ciphers, *listen_ciphersuites, *listen_sigalgs;
+    int64_t listen_tls_min, listen_tls_max; /* enum tls_version; TLS_NEWEST: as tls_min, tls_max */
+    int64_t security_level, listen_security_level;
+    /* both */
     int64_t tls_min, tls_max; /* enum tls_version */
     int64_t backlog;
     int64_t connect_timeout, handshake_timeout, idle_timeout, half_closed_timeout; /* ms */
@@ -64,6 +87,9 @@ struct config {
     int64_t workers;                /* 0: as many as CPUs this process may use */
     int64_t drain_timeout;          /* ms */
     int64_t log_level, log_format;
+    int64_t max_handshakes;                  /* of consumers in progress */
+    int64_t watch, allow_weaker;             /* 0 or 1 */
+    int64_t watch_interval;                  /* ms */
     struct origin origins[OPTION_ROWS_MAX];  /* of the global settings */
     struct origin defaults[OPTION_ROWS_MAX]; /* of what the group `defaults` holds */
     struct service_config *services;
@@ -77,11 +103,20 @@ enum option_type {
     OPTION_TEXT_LIST, /* repeatable */
     OPTION_NUMBER,
     OPTION_DURATION, /* milliseconds in an int64_t */
-    OPTION_CHOICE    /* index of the word in an int64_t, through choice_values */
+    OPTION_CHOICE,   /* value of the word in an int64_t, through choices */
+    OPTION_FLAG      /* true or false: 1 or 0 in an int64_t */
 };
 enum option_scope { OPTION_GLOBAL, OPTION_SERVICE };
 /* What a service must have for the option to be of use; given without it is an error. */
 enum option_use { USE_ALWAYS, USE_TLS_UPSTREAM, USE_TLS_LISTENER, USE_ANY_TLS };
+
+/* What makes a new value verify less than the old one: see snapshot_weakens(). */
+enum option_weaker {
+    WEAKER_NEVER,
+    WEAKER_IF_LESS, /* a number, choice or flag */
+    WEAKER_IF_MORE,
+    WEAKER_IF_GONE /* a text or list */
+};
 
 struct option_choice {
     const char *word;
@@ -89,13 +124,18 @@ struct option_choice {
 };
 
 struct option_row {
+    const char *heading; /* of the group of rows that begins here; NULL: goes on */
     const char *name; /* config file spelling: "connect_timeout"; the flag is --connect-timeout */
     char letter;      /* 0: none */
     bool own;         /* each service has its own: may not stand in the file's group `defaults` */
     enum option_type type;
     enum option_scope scope;
     enum option_use use;
-    const char *argument;                /* "DUR", for the help */
+    enum option_weaker weaker;
+    bool path;            /* names a file or directory that is read (or a URI): reloads watch it */
+    bool file_only;       /* not on the command line */
+    bool restart;         /* a reload does not change it */
+    const char *argument; /* "DUR", for the help */
     const char *default_text;            /* parsed as if it had been given; NULL: none */
     const char *default_note;            /* shown instead of default_text where that needs words */
     int64_t min, max;                    /* OPTION_NUMBER, OPTION_DURATION */
@@ -156,7 +196,7 @@ struct listen_at {
 struct upstream {
     struct net_endpoint endpoint;
     char text[NET_TEXT_MAX];
-    struct tls_name expected; /* tls:// only */
+    struct tls_peer peer; /* tls:// only; its names are the service's */
 };
 
 struct service {
@@ -165,6 +205,7 @@ struct service {
     size_t listener_count;
     struct upstream *upstreams;
     size_t upstream_count;
+    struct tls_name *names;             /* of all upstreams */
     struct tls_profile *upstream_tls;   /* NULL: no tls:// upstream */
     struct tls_profile *downstream_tls; /* NULL: no tls:// listener */
 };
@@ -202,6 +243,17 @@ void service_describe(const struct service *service, const struct listen_at *lis
 void snapshot_diff(const struct snapshot *before, const struct snapshot *after,
                    void (*tell)(void *context, const char *service, const char *change),
                    void *context);
+
+/* Tells what of after verifies less than before did (settings by the table's `weaker`; a tls://
+ * upstream or listener that became plain). True: something does. */
+bool snapshot_weakens(const struct snapshot *before, const struct snapshot *after,
+                      void (*tell)(void *context, const char *service, const char *change),
+                      void *context);
+
+/* Every file and directory that the configuration was read from, or names: for the watch. Paths
+ * live during the call. */
+void config_paths(const struct config *c, void (*tell)(void *context, const char *path),
+                  void *context);
 
 /* CPUs this process may use: sched_getaffinity(2) and the cgroup's CPU quota, rounded up; >= 1. */
 unsigned cpu_allowance(void);

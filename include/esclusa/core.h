@@ -5,6 +5,8 @@
 #include <esclusa/config.h>
 #include <esclusa/error.h>
 
+#include <time.h>
+
 struct gateway;
 
 /* Where a new snapshot comes from at a reload; called on the main thread, may block on files.
@@ -13,16 +15,21 @@ struct gateway;
 struct snapshot_source {
     struct snapshot *(*load)(void *context, unsigned workers, struct error *err);
     void *context;
+    /* When reading for the first snapshot began, CLOCK_REALTIME: a file that has changed since is
+     * read again. Zero: not known, and a change until gateway_create() goes unnoticed. */
+    struct timespec since;
 };
 
 /* Opens every listener and starts the workers; on an error nothing is left half-started. Takes a
  * reference of its own to the snapshot. Main thread.
- * source: NULL: SIGHUP is answered with an error; borrowed for the gateway's life otherwise. */
+ * source: copied, its context is borrowed for the gateway's life; NULL: SIGHUP is answered with an
+ * error, and no file is watched. */
 struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_source *source,
                                struct error *err) WARN_UNUSED;
 /* Serves until SIGTERM or SIGINT, then drains: stops listening, lets live sessions finish up to the
  * drain timeout, closes the rest; a second signal ends at once. SIGHUP reloads: a new snapshot is
- * built whole and swapped in, or nothing changes; live sessions keep theirs. BLOCKS. The signals
+ * built whole and swapped in, or nothing changes; live sessions keep theirs. So does a change of a
+ * file that the snapshot was made from, unless its `watch` is off. BLOCKS. The signals
  * must be blocked in every thread (gateway_block_signals()), as they are taken from a signalfd(2).
  */
 void gateway_run(struct gateway *gateway);

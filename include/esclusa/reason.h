@@ -23,6 +23,9 @@
       "the consumer did not finish its TLS handshake in time")                                     \
     X(REASON_CONSUMER_VERIFY_FAILED, "consumer_verify_failed", LOG_LEVEL_WARN,                     \
       "the consumer's certificate was refused, or it sent none")                                   \
+    X(REASON_CONSUMER_REVOKED, "consumer_revoked", LOG_LEVEL_WARN,                                 \
+      "the consumer's certificate is revoked, or a missing or expired revocation list "            \
+      "leaves that unknown")                                                                       \
     X(REASON_RESOLVE_FAILED, "resolve_failed", LOG_LEVEL_ERROR,                                    \
       "the upstream's name could not be resolved")                                                 \
     X(REASON_RESOLVE_TIMEOUT, "resolve_timeout", LOG_LEVEL_ERROR,                                  \
@@ -37,6 +40,9 @@
       "the upstream did not finish the TLS handshake in time")                                     \
     X(REASON_UPSTREAM_VERIFY_FAILED, "upstream_verify_failed", LOG_LEVEL_ERROR,                    \
       "the upstream's certificate was refused; no byte was sent to it")                            \
+    X(REASON_UPSTREAM_REVOKED, "upstream_revoked", LOG_LEVEL_ERROR,                                \
+      "the upstream's certificate is revoked, or a missing or expired revocation list or a bad "   \
+      "OCSP response leaves that unknown; no byte was sent to it")                                 \
     X(REASON_UPSTREAM_REJECTED_CLIENT_CERT, "upstream_rejected_client_cert", LOG_LEVEL_ERROR,      \
       "the upstream refused our client certificate, or wants one")                                 \
     X(REASON_UPSTREAM_RESET, "upstream_reset", LOG_LEVEL_WARN,                                     \
@@ -48,6 +54,9 @@
       "the upstream sent a fatal alert or broken TLS in mid-session")                              \
     X(REASON_CONSUMER_TLS_ERROR, "consumer_tls_error", LOG_LEVEL_WARN,                             \
       "the consumer sent a fatal alert or broken TLS in mid-session")                              \
+    X(REASON_UPSTREAM_DISTRUSTED, "upstream_distrusted", LOG_LEVEL_WARN,                           \
+      "a reload's trust anchors, revocation lists, pins or names refuse the upstream of "          \
+      "this live session, and `on_revoked` is `close`; both sides were reset")                     \
     X(REASON_IDLE_TIMEOUT, "idle_timeout", LOG_LEVEL_INFO,                                         \
       "no byte moved either way for the idle timeout")                                             \
     X(REASON_HALF_CLOSED_TIMEOUT, "half_closed_timeout", LOG_LEVEL_INFO,                           \

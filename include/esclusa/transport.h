@@ -81,9 +81,9 @@ void transport_scratch_fini(struct transport_scratch *s);
  * reset the connection (SO_ERROR), and tells it once only: what it sent before can still be read,
  * its end is TP_ERROR. */
 struct transport *transport_plain_create(int fd, bool reset);
-/* profile and expected as tls_session_create(). scratch must outlive the transport. */
+/* profile and peer as tls_session_create(). scratch must outlive the transport. */
 struct transport *transport_tls_create(int fd, const struct tls_profile *profile, unsigned worker,
-                                       const struct tls_name *expected,
+                                       const struct tls_peer *peer,
                                        struct transport_scratch *scratch);
 
 /* ops->destroy and NULL. Nothing for NULL. */

@@ -168,55 +168,19 @@ static bool check_loops(const struct checked *s, struct error *err)
     return true;
 }
 
-/* ---- TLS ---- */
+/* ---- what nothing would use ---- */
 
-bool option_is_used(const struct option_row *row, bool listen_tls, bool connect_tls)
-{
-    switch (row->use) {
-    case USE_ALWAYS:
-        return true;
-    case USE_TLS_UPSTREAM:
-        return connect_tls;
-    case USE_TLS_LISTENER:
-        return listen_tls;
-    case USE_ANY_TLS:
-        break;
-    }
-    return listen_tls || connect_tls;
-}
-
-static bool complain_unused(struct error *err, const struct origin *at,
-                            const struct option_row *row)
-{
-    switch (row->use) {
-    case USE_TLS_UPSTREAM:
-        return config_complain(err, at, row->name, NULL,
-                               "would not be used, as no {connect} is tls://; write "
-                               "{connect=tls://HOST:PORT} or leave it out",
-                               NULL);
-    case USE_TLS_LISTENER:
-        return config_complain(err, at, row->name, NULL,
-                               "would not be used, as no {listen} is tls://; write "
-                               "{listen=tls://HOST:PORT} or leave it out",
-                               NULL);
-    case USE_ANY_TLS:
-    case USE_ALWAYS:
-        break;
-    }
-    return config_complain(err, at, row->name, NULL,
-                           "would not be used, as neither {listen} nor {connect} is tls://; leave "
-                           "it out",
-                           NULL);
-}
-
-/* An option that nothing would use is a misunderstanding, and often one about security. */
 static bool check_unused(const struct checked *s, struct error *err)
 {
     for (size_t i = 0; i < option_count; i++) {
+        const struct option_row *row = &option_table[i];
         const struct origin *at = &s->config->origins[i];
-        if (at->kind != ORIGIN_NONE && !at->shared &&
-            !option_is_used(&option_table[i], s->listen_tls, s->connect_tls)) {
-            return complain_unused(err, at, &option_table[i]);
+        if (at->kind == ORIGIN_NONE || at->shared) {
+            continue;
+        }
+        const char *reason = option_idle(s->config, row, s->listen_tls, s->connect_tls);
+        if (reason != NULL) {
+            return config_complain(err, at, row->name, NULL, reason, NULL);
         }
     }
     return true;
@@ -227,55 +191,49 @@ static bool check_defaults(const struct config *c, const struct checked *service
                            struct error *err)
 {
     for (size_t i = 0; i < option_count; i++) {
-        const struct origin *at = &c->defaults[i];
-        bool used = at->kind == ORIGIN_NONE;
-        for (size_t n = 0; !used && n < c->service_count; n++) {
-            used =
-                option_is_used(&option_table[i], services[n].listen_tls, services[n].connect_tls);
+        const struct option_row *row = &option_table[i];
+        const char *reason = NULL;
+        if (c->defaults[i].kind == ORIGIN_NONE) {
+            continue;
         }
-        if (!used) {
-            return complain_unused(err, at, &option_table[i]);
+        for (size_t n = 0; n < c->service_count && (n == 0 || reason != NULL); n++) {
+            const struct checked *s = &services[n];
+            reason = option_idle(s->config, row, s->listen_tls, s->connect_tls);
+        }
+        if (reason != NULL) {
+            return config_complain(err, &c->defaults[i], row->name, NULL, reason, NULL);
         }
     }
     return true;
 }
 
-static bool check_tls_settings(const struct checked *s, struct error *err)
+static bool check_global(const struct config *c, const struct checked *services, struct error *err)
 {
-    const struct service_config *c = s->config;
-    if (s->listen_tls && c->listen_cert == NULL) {
-        return complain(err, s, "listen_cert", NULL,
-                        "missing, and a tls:// listener needs it; give the certificate chain: "
-                        "{listen_cert=FILE}",
-                        NULL);
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option_row *row = &option_table[i];
+        const char *reason = NULL;
+        if (row->scope != OPTION_GLOBAL || c->origins[i].kind == ORIGIN_NONE) {
+            continue;
+        }
+        for (size_t n = 0; n < c->service_count && (n == 0 || reason != NULL); n++) {
+            reason = option_side_missing(row, services[n].listen_tls, services[n].connect_tls);
+        }
+        if (reason != NULL) {
+            return config_complain(err, &c->origins[i], row->name, NULL, reason, NULL);
+        }
     }
-    if (s->listen_tls && c->listen_key == NULL) {
-        return complain(err, s, "listen_key", NULL,
-                        "missing, and a tls:// listener needs it; give the private key: "
-                        "{listen_key=FILE}",
-                        NULL);
-    }
-    if (s->connect_tls && c->key != NULL && c->cert == NULL) {
-        return complain(err, s, "key", NULL,
-                        "given without {cert}; give the client certificate that it belongs to: "
-                        "{cert=FILE}",
-                        NULL);
-    }
-    if ((s->connect_tls || s->listen_tls) && c->tls_min == TLS_1_3 && c->tls_max == TLS_1_2) {
-        /* Of the two, the one that is this service's own. */
-        const bool max_is_own = service_origin(c, "tls_min")->shared;
-        return max_is_own
-                   ? complain(err, s, "tls_max", "1.2",
-                              "below {tls_min} '1.3'; give a {tls_max} of 1.3 or leave one of "
-                              "them out",
-                              NULL)
-                   : complain(err, s, "tls_min", "1.3",
-                              "above {tls_max} '1.2'; give a {tls_max} of 1.3 or leave one of "
-                              "them out",
-                              NULL);
+    /* `--watch false` for once does not make what the file says of the watch wrong. */
+    const struct origin *watch = &c->origins[option_by_name("watch") - option_table];
+    const struct origin *interval = &c->origins[option_by_name("watch_interval") - option_table];
+    if (c->watch == 0 && interval->kind != ORIGIN_NONE && interval->kind == watch->kind) {
+        return config_complain(err, interval, "watch_interval", NULL,
+                               "would not be used, as {watch} is false; leave one of them out",
+                               NULL);
     }
     return true;
 }
+
+/* ---- a service ---- */
 
 /* The name that each tls:// upstream must bear. */
 static bool check_names(const struct checked *s, struct error *err)
@@ -289,7 +247,7 @@ static bool check_names(const struct checked *s, struct error *err)
     }
     for (size_t i = 0; i < s->config->connect.count; i++) {
         if (s->connect[i].scheme == NET_TLS &&
-            !upstream_expected(&name, s->config, &s->connect[i], &reason)) {
+            !upstream_server_name(&name, s->config, &s->connect[i], &reason)) {
             return config_blame(err, service_origin(s->config, "connect"), "connect", &reason);
         }
     }
@@ -309,8 +267,8 @@ static bool check_service(struct checked *s, struct error *err)
     }
     return parse_addresses(s, &c->listen, NET_LISTEN, &s->listen, &s->listen_tls, err) &&
            parse_addresses(s, &c->connect, NET_CONNECT, &s->connect, &s->connect_tls, err) &&
-           check_unused(s, err) && check_tls_settings(s, err) && check_names(s, err) &&
-           check_listeners(s, s, err) && check_loops(s, err);
+           check_unused(s, err) && check_tls(c, s->listen_tls, s->connect_tls, err) &&
+           check_names(s, err) && check_listeners(s, s, err) && check_loops(s, err);
 }
 
 static bool check_all(const struct config *c, struct checked *services, struct error *err)
@@ -333,7 +291,7 @@ static bool check_all(const struct config *c, struct checked *services, struct e
             }
         }
     }
-    return check_defaults(c, services, err);
+    return check_defaults(c, services, err) && check_global(c, services, err);
 }
 
 bool config_check(const struct config *c, struct error *err)

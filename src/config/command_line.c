@@ -26,7 +26,8 @@ static const struct special_word special_words[] = {
     {"--admin", 0, SPECIAL_HELP, NULL,
      "is not supported yet: leave it out; the log says how each session ended"},
     {"--insecure-skip-verify", 0, SPECIAL_HELP, NULL,
-     "is no option: the upstream is always verified; give its CA with --ca"},
+     "is no option of the command line: it exists in a service's block of a config file only, as "
+     "insecure_skip_verify = true; give the upstream's CA with --ca instead"},
 };
 
 #define SPECIAL_WORDS (sizeof(special_words) / sizeof(special_words[0]))
@@ -61,8 +62,10 @@ static void guess_option(const char *typed, char *flag, size_t size)
     guess_begin(&best, full, length - strlen("--"));
     for (size_t i = 0; i < option_count; i++) {
         char candidate[OPTION_FLAG_MAX];
-        option_flag(&option_table[i], candidate, sizeof(candidate));
-        guess_consider(&best, candidate);
+        if (!option_table[i].file_only) {
+            option_flag(&option_table[i], candidate, sizeof(candidate));
+            guess_consider(&best, candidate);
+        }
     }
     for (size_t i = 0; i < SPECIAL_WORDS; i++) {
         if (special_words[i].refusal == NULL) {
@@ -147,8 +150,11 @@ static bool store(struct reader *r, const struct option_row *row, const char *va
     option_flag(row, flag, sizeof(flag));
     struct origin *origin = origin_of(r, row);
     if (origin->kind != ORIGIN_NONE && row->type != OPTION_TEXT_LIST) {
+        /* Where a passphrase is expected to be said, it may be the passphrase: check_tls.c. */
+        const bool secret = strcmp(row->argument, "SOURCE") == 0;
         config_quote(quoted, sizeof(quoted), value);
-        return error_set(err, "%s %s: given a second time; give it once", flag, quoted);
+        return error_set(err, "%s%s%s: given a second time; give it once", flag, secret ? "" : " ",
+                         secret ? "" : quoted);
     }
     struct error reason;
     error_init(&reason);

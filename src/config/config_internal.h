@@ -51,23 +51,46 @@ void guess_consider(struct guess *g, const char *word);
 
 /* What may not be combined, whoever wrote it; addresses and names. */
 bool config_check(const struct config *c, struct error *err) WARN_UNUSED;
-/* By a service with such listeners and upstreams. */
-bool option_is_used(const struct option_row *row, bool listen_tls, bool connect_tls);
+/* check_tls.c: the part of it that is about TLS, of one service. */
+bool check_tls(const struct service_config *s, bool listen_tls, bool connect_tls,
+               struct error *err) WARN_UNUSED;
+
+/* ---- use.c ---- */
+
+/* Of no use to a service with such listeners and upstreams (listen_tls: a tls:// one at least): why
+ * and what would do, for config_complain(); NULL: it is used. The first asks no more than whether
+ * the side is there that the row is for. */
+const char *option_side_missing(const struct option_row *row, bool listen_tls, bool connect_tls);
+const char *option_idle(const struct service_config *s, const struct option_row *row,
+                        bool listen_tls, bool connect_tls);
+/* Of a tls:// listener, with what stands for "not given" resolved: never TLS_CLIENT_AUTO. */
+enum tls_client_auth listen_client(const struct service_config *s);
+enum tls_version listen_tls_min(const struct service_config *s);
+enum tls_version listen_tls_max(const struct service_config *s);
 
 /* ---- table ---- */
 
 /* "1ms to 365d", "1 to 256", "1.2 or 1.3"; "" where any text will do. */
 void option_range(const struct option_row *row, char *dst, size_t size);
 const struct origin *service_origin(const struct service_config *s, const char *name);
+/* Values of a row in two structs of its scope. */
+bool option_equal(const struct option_row *row, const void *a, const void *b);
+/* As option_format(), for a sentence: "none" for none, and "..." at the end of one that was cut. */
+void option_show(const struct option_row *row, const void *base, char *dst, size_t size);
+/* The row's list or text in the struct at base; NULL: of another type, or not given. */
+const struct text_list *option_list(const struct option_row *row, const void *base);
+const char *option_text(const struct option_row *row, const void *base);
+int64_t option_number(const struct option_row *row, const void *base);
 
 /* NULL: no row has that name ("connect_timeout") or flag ("--connect-timeout", "-l"). */
 const struct option_row *option_by_name(const char *name);
 const struct option_row *option_by_flag(const char *flag);
 
-/* The name that a tls:// upstream must bear: server_name if there is one, else its host. */
-bool upstream_expected(struct tls_name *name, const struct service_config *s,
-                       const struct net_endpoint *at, struct error *err) WARN_UNUSED;
-
+/* NULL: none has that name. */
+const struct service *snapshot_service(const struct snapshot *s, const char *name);
+/* The SNI of a tls:// upstream: server_name if there is one, else its host. */
+bool upstream_server_name(struct tls_name *name, const struct service_config *s,
+                          const struct net_endpoint *at, struct error *err) WARN_UNUSED;
 /* cpu_allowance() with /proc and /sys looked up below root ("" for the real ones), and affinity as
  * the CPUs of sched_getaffinity(2). */
 unsigned cpu_allowance_below(const char *root, unsigned affinity);

@@ -64,8 +64,9 @@ static bool refuse_elsewhere(const struct file_reader *f, enum place place, cons
                         NULL, err);
     }
     return complain(f, p->line, row->name, NULL,
-                    "belongs to a service; write it in services = ( { ... } ), or in defaults = { "
-                    "... } for all",
+                    row->own ? "belongs to a service; write it in services = ( { ... } )"
+                             : "belongs to a service; write it in services = ( { ... } ), or in "
+                               "defaults = { ... } for all",
                     NULL, err);
 }
 
@@ -147,6 +148,9 @@ static bool refuse_kind(const struct file_reader *f, const struct parsed *p,
         (void)str_append(wanted, sizeof(wanted), &length,
                          "a duration as a string, %s, like %s = \"10s\"", range, row->name);
         break;
+    case OPTION_FLAG:
+        (void)str_append(wanted, sizeof(wanted), &length, "true or false without quotes");
+        break;
     case OPTION_CHOICE:
         (void)str_append(wanted, sizeof(wanted), &length, "one of these in quotes: %s", range);
         break;
@@ -196,7 +200,10 @@ static bool store_value(const struct file_reader *f, void *base, const struct op
         (void)str_append(digits, sizeof(digits), &length, "%lld", (long long)p->number);
         return store_text(f, base, row, digits, p->line, err);
     }
-    if (row->type != OPTION_NUMBER && p->kind == PARSED_TEXT) {
+    if (row->type == OPTION_FLAG && p->kind == PARSED_TRUTH) {
+        return store_text(f, base, row, p->number != 0 ? "true" : "false", p->line, err);
+    }
+    if (row->type != OPTION_NUMBER && row->type != OPTION_FLAG && p->kind == PARSED_TEXT) {
         return store_text(f, base, row, p->text, p->line, err);
     }
     if (row->type == OPTION_TEXT_LIST && p->kind == PARSED_LIST) {

@@ -43,6 +43,38 @@ static void print_option(FILE *out, const char *flag, char letter, const char *a
     print_wrapped(out, help);
 }
 
+static void print_row(FILE *out, const struct option_row *row)
+{
+    char flag[OPTION_FLAG_MAX];
+    char help[512];
+    size_t length = 0;
+    option_flag(row, flag, sizeof(flag));
+    const char *fallback = row->default_text != NULL ? row->default_text : row->default_note;
+    const bool required = strncmp(fallback, "required", strlen("required")) == 0;
+    (void)str_append(help, sizeof(help), &length, "%s (%s%s)", row->help,
+                     required ? "" : "default: ", fallback);
+    print_option(out, flag, row->letter, row->argument, help);
+}
+
+static void print_config_option(FILE *out)
+{
+    char help[512];
+    size_t length = 0;
+    const char *between = "";
+    (void)str_append(help, sizeof(help), &length,
+                     "read the services and the global settings from this file; of the options "
+                     "above only these go with it, and override the file: ");
+    for (size_t i = 0; i < option_count; i++) {
+        if (option_table[i].scope == OPTION_GLOBAL) {
+            char flag[OPTION_FLAG_MAX];
+            option_flag(&option_table[i], flag, sizeof(flag));
+            (void)str_append(help, sizeof(help), &length, "%s%s", between, flag);
+            between = ", ";
+        }
+    }
+    print_option(out, "--config", '\0', "FILE", help);
+}
+
 void config_print_help(FILE *out)
 {
     fputs("esclusa: a TLS egress gateway: plaintext in, verified TLS out\n"
@@ -51,25 +83,18 @@ void config_print_help(FILE *out)
           "  esclusa --config FILE [global options]\n"
           "  esclusa check (the same)   validate, also the certificate files; print what would "
           "run\n"
-          "  esclusa check --explain    every setting with its type, range and default\n"
-          "\n",
+          "  esclusa check --explain    every setting with its type, range and default\n",
           out);
     for (size_t i = 0; i < option_count; i++) {
-        const struct option_row *row = &option_table[i];
-        char flag[OPTION_FLAG_MAX];
-        char help[512];
-        size_t length = 0;
-        option_flag(row, flag, sizeof(flag));
-        const char *fallback = row->default_text != NULL ? row->default_text : row->default_note;
-        const bool required = strncmp(fallback, "required", strlen("required")) == 0;
-        (void)str_append(help, sizeof(help), &length, "%s (%s%s)", row->help,
-                         required ? "" : "default: ", fallback);
-        print_option(out, flag, row->letter, row->argument, help);
+        if (option_table[i].heading != NULL) {
+            fprintf(out, "\n%s\n", option_table[i].heading);
+        }
+        if (!option_table[i].file_only) {
+            print_row(out, &option_table[i]);
+        }
     }
-    print_option(out, "--config", '\0', "FILE",
-                 "read the services and the global settings from this file; of the options above "
-                 "only --workers, --drain-timeout, --log-level and --log-format go with it, and "
-                 "override the file");
+    fputs("\nThe program\n", out);
+    print_config_option(out);
     print_option(out, "--format", '\0', "text|json", "of check: how to print (default: text)");
     print_option(out, "--explain", '\0', "",
                  "of check: print every setting with its type, range and default");
@@ -94,6 +119,8 @@ static const char *type_word(const struct option_row *row)
         return "whole number";
     case OPTION_DURATION:
         return "duration";
+    case OPTION_FLAG:
+        return "flag";
     case OPTION_CHOICE:
         break;
     }
@@ -105,6 +132,9 @@ static const char *place_word(const struct option_row *row)
     if (row->scope == OPTION_GLOBAL) {
         return "top of the file, command line";
     }
+    if (row->file_only) {
+        return row->own ? "service" : "service, defaults";
+    }
     return row->own ? "service, command line" : "service, defaults, command line";
 }
 
@@ -114,6 +144,9 @@ void config_print_explanation(FILE *out)
         const struct option_row *row = &option_table[i];
         char range[128];
         option_range(row, range, sizeof(range));
+        if (row->heading != NULL) {
+            fprintf(out, "%s# %s\n\n", i == 0 ? "" : "\n", row->heading);
+        }
         fprintf(out, "%s\n", row->name);
         fprintf(out, "    type:    %s%s%s\n", type_word(row),
                 range[0] == '\0'             ? ""

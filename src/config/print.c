@@ -14,15 +14,30 @@
 
 /* ---- what is told of ---- */
 
-/* The value of a setting as it is in effect; "" for none, and for one of `defaults` that is of no
- * use to this service. */
+/* A global one (service NULL) by one service at least. */
+static bool is_used(const struct snapshot *s, const struct service *service,
+                    const struct option_row *row)
+{
+    if (service != NULL) {
+        return option_idle(service->config, row, service->downstream_tls != NULL,
+                           service->upstream_tls != NULL) == NULL;
+    }
+    bool used = false;
+    for (size_t i = 0; !used && i < s->service_count; i++) {
+        used = option_side_missing(row, s->services[i].downstream_tls != NULL,
+                                   s->services[i].upstream_tls != NULL) == NULL;
+    }
+    return used;
+}
+
+/* The value of a setting as it is in effect; "" for none, and for one that is of no use, be it from
+ * `defaults` or the table's default. */
 static void effective(const struct snapshot *s, const struct service *service,
                       const struct option_row *row, char *dst, size_t size)
 {
     const void *base = service == NULL ? (const void *)&s->config : (const void *)service->config;
     option_format(row, base, dst, size);
-    if (service != NULL && service->config->origins[row - option_table].shared &&
-        !option_is_used(row, service->downstream_tls != NULL, service->upstream_tls != NULL)) {
+    if (!is_used(s, service, row)) {
         dst[0] = '\0';
     }
     if (row->scope == OPTION_GLOBAL && row->offset == offsetof(struct config, workers)) {
@@ -43,6 +58,31 @@ static void certificate_warning(const struct tls_certificate *c, char *dst, size
     } else if (c->seconds_left < WARN_DAYS * DAY_SECONDS) {
         (void)str_append(dst, size, &length, "%s: expires at %s, in less than %d days: renew it",
                          c->subject, c->not_after, (int)(c->seconds_left / DAY_SECONDS) + 1);
+    }
+}
+
+/* Tells what a service does not do that it is there for. */
+static void each_warning(const struct service *service,
+                         void (*tell)(void *context, const char *warning), void *context)
+{
+    static const char *const policies[] = {"names_policy", "pins_policy", "revocation_policy"};
+    if (service->upstream_tls == NULL) {
+        return;
+    }
+    if (service->config->insecure_skip_verify) {
+        tell(context, "insecure_skip_verify is true: the upstream is not verified at all");
+        return;
+    }
+    for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+        const struct option_row *row = option_by_name(policies[i]);
+        char warning[128];
+        size_t length = 0;
+        if (option_number(row, service->config) == TLS_POLICY_REPORT &&
+            option_idle(service->config, row, service->downstream_tls != NULL, true) == NULL) {
+            (void)str_append(warning, sizeof(warning), &length,
+                             "%s is report: what it finds is logged and let pass", row->name);
+            tell(context, warning);
+        }
     }
 }
 
@@ -86,6 +126,19 @@ static void print_escaped(FILE *out, const char *text)
     free(escaped);
 }
 
+static void text_list_value(FILE *out, const struct text_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        fputs(i == 0 ? "" : ", ", out);
+        print_escaped(out, list->items[i]);
+    }
+}
+
+static void text_warning(void *context, const char *warning)
+{
+    fprintf(context, "warning: %s\n", warning);
+}
+
 static void text_settings(const struct snapshot *s, const struct service *service, FILE *out)
 {
     for (size_t i = 0; i < option_count; i++) {
@@ -95,11 +148,16 @@ static void text_settings(const struct snapshot *s, const struct service *servic
             continue;
         }
         effective(s, service, row, value, sizeof(value));
-        if (value[0] != '\0') {
-            fprintf(out, "%s = ", row->name);
-            print_escaped(out, value);
-            fputc('\n', out);
+        if (value[0] == '\0') {
+            continue;
         }
+        fprintf(out, "%s = ", row->name);
+        if (row->type == OPTION_TEXT_LIST && service != NULL) {
+            text_list_value(out, option_list(row, service->config)); /* whole, however long */
+        } else {
+            print_escaped(out, value);
+        }
+        fputc('\n', out);
     }
 }
 
@@ -127,6 +185,7 @@ static void text_service(const struct snapshot *s, const struct service *service
         print_escaped(out, sentence);
         fputc('\n', out);
     }
+    each_warning(service, text_warning, out);
     if (service->downstream_tls != NULL) {
         tls_profile_certificates(service->downstream_tls, text_certificate, out);
     }
@@ -179,10 +238,8 @@ static void json_settings(const struct snapshot *s, const struct service *servic
         fprintf(out, "%s\"%s\":", between, row->name);
         between = ",";
         if (row->type == OPTION_TEXT_LIST && service != NULL) {
-            struct text_list list;
-            memcpy(&list, (const char *)service->config + row->offset, sizeof(list));
-            json_list(out, &list);
-        } else if (row->type == OPTION_NUMBER) {
+            json_list(out, option_list(row, service->config));
+        } else if (row->type == OPTION_NUMBER || row->type == OPTION_FLAG) {
             fputs(value, out);
         } else {
             json_string(out, value);
@@ -191,14 +248,23 @@ static void json_settings(const struct snapshot *s, const struct service *servic
     fputc('}', out);
 }
 
-struct json_certificates {
+/* Elements of an array, told one by one. */
+struct json_elements {
     FILE *out;
     const char *between;
 };
 
+static void json_warning(void *context, const char *warning)
+{
+    struct json_elements *j = context;
+    fputs(j->between, j->out);
+    json_string(j->out, warning);
+    j->between = ",";
+}
+
 static void json_certificate(void *context, const struct tls_certificate *c)
 {
-    struct json_certificates *j = context;
+    struct json_elements *j = context;
     char name[OPTION_FLAG_MAX];
     char warning[512];
     setting_name(c->option, name, sizeof(name));
@@ -219,7 +285,8 @@ static void json_certificate(void *context, const struct tls_certificate *c)
 
 static void json_service(const struct snapshot *s, const struct service *service, FILE *out)
 {
-    struct json_certificates certificates = {out, ""};
+    struct json_elements warnings = {out, ""};
+    struct json_elements certificates = {out, ""};
     fputs("{\"name\":", out);
     json_string(out, service->config->name);
     fputs(",\"settings\":", out);
@@ -231,6 +298,8 @@ static void json_service(const struct snapshot *s, const struct service *service
         fputs(n == 0 ? "" : ",", out);
         json_string(out, sentence);
     }
+    fputs("],\"warnings\":[", out);
+    each_warning(service, json_warning, &warnings);
     fputs("],\"certificates\":[", out);
     if (service->downstream_tls != NULL) {
         tls_profile_certificates(service->downstream_tls, json_certificate, &certificates);

@@ -1,5 +1,4 @@
-/* The one list of options. What a row says is what the command line takes, what --help and
- * docs/configuration.md show and what `esclusa check` prints. */
+/* Rows of the option table: found by name, values stored and shown. */
 #include <esclusa/config.h>
 #include <esclusa/str.h>
 
@@ -8,221 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DAY_MS ((int64_t)24 * 60 * 60 * 1000)
-
-/* Longer is a mistake of units rather than a wish, and it keeps sums of times far from overflow. */
-#define TIMEOUT_MAX_MS (365 * DAY_MS)
-
-#define WORKERS_MAX 256
-
 #define RANGE_MAX 128
-
-static const struct option_choice tls_version_choices[] = {
-    {"1.2", TLS_1_2}, {"1.3", TLS_1_3}, {NULL, 0}};
-
-static const struct option_choice half_close_choices[] = {
-    {"on", HALF_CLOSE_ON}, {"tls13", HALF_CLOSE_TLS13}, {"off", HALF_CLOSE_OFF}, {NULL, 0}};
-
-static const struct option_choice cut_choices[] = {
-    {"reset", CUT_RESET}, {"fin", CUT_FIN}, {NULL, 0}};
-
-static const struct option_choice log_level_choices[] = {{"error", LOG_LEVEL_ERROR},
-                                                         {"warn", LOG_LEVEL_WARN},
-                                                         {"info", LOG_LEVEL_INFO},
-                                                         {"debug", LOG_LEVEL_DEBUG},
-                                                         {NULL, 0}};
-
-static const struct option_choice log_format_choices[] = {
-    {"text", LOG_FORMAT_TEXT}, {"json", LOG_FORMAT_JSON}, {NULL, 0}};
-
-#define SERVICE(member) .scope = OPTION_SERVICE, .offset = offsetof(struct service_config, member)
-#define GLOBAL(member)  .scope = OPTION_GLOBAL, .offset = offsetof(struct config, member)
-
-const struct option_row option_table[] = {
-    {.name = "listen",
-     .letter = 'l',
-     .type = OPTION_TEXT_LIST,
-     SERVICE(listen),
-     .own = true,
-     .argument = "ADDR",
-     .default_note = "required",
-     .help = "where consumers connect: [tcp://|tls://]HOST:PORT, unix:/path or unix:@name; a bare "
-             "PORT is on 127.0.0.1; repeatable"},
-    {.name = "connect",
-     .letter = 'c',
-     .type = OPTION_TEXT_LIST,
-     SERVICE(connect),
-     .own = true,
-     .argument = "ADDR",
-     .default_note = "required",
-     .help = "the upstream: [tls://|tcp://]HOST:PORT, unix:/path or unix:@name; a bare HOST:PORT "
-             "is tls; repeatable: candidates in order"},
-    {.name = "ca",
-     .type = OPTION_TEXT,
-     SERVICE(ca),
-     .use = USE_TLS_UPSTREAM,
-     .argument = "FILE",
-     .default_note = "the system store",
-     .help = "trust anchors for the upstream's certificate, PEM"},
-    {.name = "ca_dir",
-     .type = OPTION_TEXT,
-     SERVICE(ca_dir),
-     .use = USE_TLS_UPSTREAM,
-     .argument = "DIR",
-     .default_note = "the system store",
-     .help = "directory of trust anchors for the upstream's certificate, PEM"},
-    {.name = "cert",
-     .type = OPTION_TEXT,
-     SERVICE(cert),
-     .use = USE_TLS_UPSTREAM,
-     .argument = "FILE",
-     .default_note = "none",
-     .help = "client certificate chain shown to the upstream, PEM, leaf first"},
-    {.name = "key",
-     .type = OPTION_TEXT,
-     SERVICE(key),
-     .use = USE_TLS_UPSTREAM,
-     .argument = "FILE",
-     .default_note = "in the file of --cert",
-     .help = "private key of the client certificate, PEM"},
-    {.name = "server_name",
-     .type = OPTION_TEXT,
-     SERVICE(server_name),
-     .use = USE_TLS_UPSTREAM,
-     .argument = "NAME|IP",
-     .default_note = "the host of --connect",
-     .help = "name the upstream's certificate must bear, and the SNI sent (none for an IP)"},
-    {.name = "listen_cert",
-     .type = OPTION_TEXT,
-     SERVICE(listen_cert),
-     .use = USE_TLS_LISTENER,
-     .argument = "FILE",
-     .default_note = "required for tls:// listeners",
-     .help = "certificate chain of the tls:// listeners, PEM, leaf first"},
-    {.name = "listen_key",
-     .type = OPTION_TEXT,
-     SERVICE(listen_key),
-     .use = USE_TLS_LISTENER,
-     .argument = "FILE",
-     .default_note = "required for tls:// listeners",
-     .help = "private key of the tls:// listeners, PEM"},
-    {.name = "listen_ca",
-     .type = OPTION_TEXT,
-     SERVICE(listen_ca),
-     .use = USE_TLS_LISTENER,
-     .argument = "FILE",
-     .default_note = "none",
-     .help = "require consumers of tls:// listeners to show a certificate from this CA, PEM"},
-    {.name = "tls_min",
-     .type = OPTION_CHOICE,
-     SERVICE(tls_min),
-     .use = USE_ANY_TLS,
-     .argument = "1.2|1.3",
-     .default_text = "1.2",
-     .choices = tls_version_choices,
-     .help = "lowest TLS version, on both sides"},
-    {.name = "tls_max",
-     .type = OPTION_CHOICE,
-     SERVICE(tls_max),
-     .use = USE_ANY_TLS,
-     .argument = "1.2|1.3",
-     .default_note = "the newest",
-     .choices = tls_version_choices,
-     .help = "highest TLS version, on both sides"},
-    {.name = "backlog",
-     .type = OPTION_NUMBER,
-     SERVICE(backlog),
-     .argument = "N",
-     .default_text = "4096",
-     .min = 1,
-     .max = 65535,
-     .help = "pending connections the kernel queues; it caps them at net.core.somaxconn"},
-    {.name = "workers",
-     .type = OPTION_NUMBER,
-     GLOBAL(workers),
-     .argument = "N",
-     .default_note = "the CPUs this process may use",
-     .min = 1,
-     .max = WORKERS_MAX,
-     .help = "event loops; affinity and cgroup CPU quota count for the default"},
-    {.name = "connect_timeout",
-     .type = OPTION_DURATION,
-     SERVICE(connect_timeout),
-     .argument = "DUR",
-     .default_text = "10s",
-     .min = 1,
-     .max = TIMEOUT_MAX_MS,
-     .help = "for resolving the name of an upstream and connecting to it, each candidate"},
-    {.name = "handshake_timeout",
-     .type = OPTION_DURATION,
-     SERVICE(handshake_timeout),
-     .argument = "DUR",
-     .default_text = "10s",
-     .min = 1,
-     .max = TIMEOUT_MAX_MS,
-     .help = "for a TLS handshake, each side"},
-    {.name = "idle_timeout",
-     .type = OPTION_DURATION,
-     SERVICE(idle_timeout),
-     .argument = "DUR",
-     .default_text = "1h",
-     .min = 1,
-     .max = TIMEOUT_MAX_MS,
-     .help = "a session in which no byte moves either way is closed after this"},
-    {.name = "half_closed_timeout",
-     .type = OPTION_DURATION,
-     SERVICE(half_closed_timeout),
-     .argument = "DUR",
-     .default_text = "5m",
-     .min = 1,
-     .max = TIMEOUT_MAX_MS,
-     .help = "the same once one direction has ended; bytes the other way start it anew"},
-    {.name = "drain_timeout",
-     .type = OPTION_DURATION,
-     GLOBAL(drain_timeout),
-     .argument = "DUR",
-     .default_text = "5s",
-     .min = 0,
-     .max = TIMEOUT_MAX_MS,
-     .help = "how long live sessions may go on after SIGTERM or SIGINT"},
-    {.name = "half_close",
-     .type = OPTION_CHOICE,
-     SERVICE(half_close),
-     .argument = "on|tls13|off",
-     .default_text = "on",
-     .choices = half_close_choices,
-     .help = "pass a consumer's end of stream on to the upstream while answers still flow: "
-             "always (on), but not over TLS 1.2 (tls13), or never (off)"},
-    {.name = "missing_close_notify",
-     .type = OPTION_CHOICE,
-     SERVICE(missing_close_notify),
-     .argument = "reset|fin",
-     .default_text = "reset",
-     .choices = cut_choices,
-     .help =
-         "what one side sees when the other's TLS stream was cut without close_notify: a reset, "
-         "or a clean end (fin)"},
-    {.name = "log_level",
-     .type = OPTION_CHOICE,
-     GLOBAL(log_level),
-     .argument = "error|warn|info|debug",
-     .default_text = "info",
-     .choices = log_level_choices,
-     .help = "least severe lines to log, to stderr"},
-    {.name = "log_format",
-     .type = OPTION_CHOICE,
-     GLOBAL(log_format),
-     .argument = "text|json",
-     .default_text = "text",
-     .choices = log_format_choices,
-     .help = "form of the log lines"},
-};
-
-#define ROWS (sizeof(option_table) / sizeof(option_table[0]))
-
-_Static_assert(ROWS <= OPTION_ROWS_MAX, "raise OPTION_ROWS_MAX");
-
-const size_t option_count = ROWS;
 
 void option_flag(const struct option_row *row, char *dst, size_t size)
 {
@@ -251,6 +36,9 @@ const struct option_row *option_by_flag(const char *flag)
         char written[OPTION_FLAG_MAX];
         option_flag(&option_table[i], written, sizeof(written));
         const char letter[] = {'-', option_table[i].letter, '\0'};
+        if (option_table[i].file_only) {
+            continue;
+        }
         if (strcmp(written, flag) == 0 || (letter[1] != '\0' && strcmp(letter, flag) == 0)) {
             return &option_table[i];
         }
@@ -327,6 +115,9 @@ void option_range(const struct option_row *row, char *dst, size_t size)
     case OPTION_TEXT:
     case OPTION_TEXT_LIST:
         return;
+    case OPTION_FLAG:
+        (void)str_append(dst, size, &length, "true or false");
+        return;
     case OPTION_NUMBER:
         (void)str_append(dst, size, &length, "%lld to %lld", (long long)row->min,
                          (long long)row->max);
@@ -401,6 +192,18 @@ static bool store_choice(const struct option_row *row, int64_t *slot, const char
     return error_set(err, "%s: unknown; give %s", quoted, words);
 }
 
+static bool store_flag(int64_t *slot, const char *value, struct error *err)
+{
+    const bool on = strcmp(value, "true") == 0;
+    if (!on && strcmp(value, "false") != 0) {
+        char quoted[QUOTE_MAX];
+        config_quote(quoted, sizeof(quoted), value);
+        return error_set(err, "%s: neither true nor false; give one of these", quoted);
+    }
+    *slot = on;
+    return true;
+}
+
 bool option_store(const struct option_row *row, void *base, const char *value, struct error *err)
 {
     if (value[0] == '\0') {
@@ -417,43 +220,122 @@ bool option_store(const struct option_row *row, void *base, const char *value, s
         return store_duration(row, number_at(row, base), value, err);
     case OPTION_CHOICE:
         return store_choice(row, number_at(row, base), value, err);
+    case OPTION_FLAG:
+        return store_flag(number_at(row, base), value, err);
     }
     return error_set(err, "unknown type of option");
 }
 
+const struct text_list *option_list(const struct option_row *row, const void *base)
+{
+    return row->type != OPTION_TEXT_LIST
+               ? NULL
+               : (const struct text_list *)(const void *)((const char *)base + row->offset);
+}
+
+const char *option_text(const struct option_row *row, const void *base)
+{
+    char *text = NULL;
+    if (row->type == OPTION_TEXT) {
+        memcpy(&text, (const char *)base + row->offset, sizeof(text));
+    }
+    return text;
+}
+
+int64_t option_number(const struct option_row *row, const void *base)
+{
+    int64_t number = 0;
+    if (row->type != OPTION_TEXT && row->type != OPTION_TEXT_LIST) {
+        memcpy(&number, (const char *)base + row->offset, sizeof(number));
+    }
+    return number;
+}
+
+static bool lists_equal(const struct text_list *a, const struct text_list *b)
+{
+    bool equal = a->count == b->count;
+    for (size_t i = 0; equal && i < a->count; i++) {
+        equal = strcmp(a->items[i], b->items[i]) == 0;
+    }
+    return equal;
+}
+
+bool option_equal(const struct option_row *row, const void *a, const void *b)
+{
+    switch (row->type) {
+    case OPTION_TEXT:
+        return str_equal(option_text(row, a), option_text(row, b));
+    case OPTION_TEXT_LIST:
+        return lists_equal(option_list(row, a), option_list(row, b));
+    case OPTION_NUMBER:
+    case OPTION_DURATION:
+    case OPTION_CHOICE:
+    case OPTION_FLAG:
+        break;
+    }
+    return option_number(row, a) == option_number(row, b);
+}
+
+static void format_list(const struct text_list *list, char *dst, size_t size)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        (void)str_append(dst, size, &length, "%s%s", i == 0 ? "" : ", ", list->items[i]);
+    }
+}
+
+static void format_choice(const struct option_row *row, int64_t number, char *dst, size_t size)
+{
+    for (const struct option_choice *c = row->choices; c->word != NULL; c++) {
+        if (c->value == number) {
+            (void)str_copy(dst, size, c->word);
+        }
+    }
+}
+
 void option_format(const struct option_row *row, const void *base, char *dst, size_t size)
 {
-    const char *at = (const char *)base + row->offset;
+    const int64_t number = option_number(row, base);
     size_t length = 0;
     dst[0] = '\0';
-    if (row->type == OPTION_TEXT) {
-        char *text = NULL;
-        memcpy(&text, at, sizeof(text));
+    switch (row->type) {
+    case OPTION_TEXT: {
+        const char *text = option_text(row, base);
         (void)str_copy(dst, size, text == NULL ? "" : text);
         return;
     }
-    if (row->type == OPTION_TEXT_LIST) {
-        struct text_list list;
-        memcpy(&list, at, sizeof(list));
-        for (size_t i = 0; i < list.count; i++) {
-            (void)str_append(dst, size, &length, "%s%s", i == 0 ? "" : ", ", list.items[i]);
-        }
+    case OPTION_TEXT_LIST:
+        format_list(option_list(row, base), dst, size);
         return;
+    case OPTION_FLAG:
+        (void)str_copy(dst, size, number != 0 ? "true" : "false");
+        return;
+    case OPTION_CHOICE:
+        format_choice(row, number, dst, size);
+        return;
+    case OPTION_NUMBER:
+    case OPTION_DURATION:
+        break;
     }
-    int64_t number = 0;
-    memcpy(&number, at, sizeof(number));
-    if (row->type == OPTION_CHOICE) {
-        for (const struct option_choice *c = row->choices; c->word != NULL; c++) {
-            if (c->value == number) {
-                (void)str_copy(dst, size, c->word);
-            }
-        }
-    } else if (number < row->min) {
+    if (number < row->min) {
         return; /* "as many as there are CPUs" and the like: none was given */
-    } else if (row->type == OPTION_DURATION) {
+    }
+    if (row->type == OPTION_DURATION) {
         str_format_duration(dst, size, number);
     } else {
         (void)str_append(dst, size, &length, "%lld", (long long)number);
+    }
+}
+
+void option_show(const struct option_row *row, const void *base, char *dst, size_t size)
+{
+    static const char dots[] = "...";
+    option_format(row, base, dst, size);
+    if (dst[0] == '\0') {
+        (void)str_copy(dst, size, "none");
+    }
+    if (strlen(dst) == size - 1 && size > sizeof(dots)) {
+        memcpy(dst + size - sizeof(dots), dots, sizeof(dots));
     }
 }
 

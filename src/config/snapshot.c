@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool upstream_expected(struct tls_name *name, const struct service_config *s,
-                       const struct net_endpoint *at, struct error *err)
+bool upstream_server_name(struct tls_name *name, const struct service_config *s,
+                          const struct net_endpoint *at, struct error *err)
 {
     return tls_name_set(name, s->server_name != NULL ? s->server_name : at->host, err);
 }
@@ -18,12 +18,6 @@ static bool blame(struct error *err, const struct service_config *s, const char 
                   const struct error *reason)
 {
     return config_blame(err, service_origin(s, name), name, reason);
-}
-
-/* The words of a setting in TLS errors and remedies: as the user writes it. */
-static const char *word(const struct service_config *s, const char *flag, const char *name)
-{
-    return s->at.kind == ORIGIN_FILE ? name : flag;
 }
 
 /* An error of the tls module begins with the word of the setting: "ca 'x.pem': ...". For one from
@@ -37,7 +31,7 @@ static void add_place(struct error *err, const struct service_config *s)
     const size_t length = strcspn(err->text, " :");
     (void)str_copy(name, length + 1 < sizeof(name) ? length + 1 : sizeof(name), err->text);
     for (char *p = name; *p != '\0'; p++) {
-        if (*p == '-') { /* it makes "ca-dir" of "ca" */
+        if (*p == '-') {
             *p = '_';
         }
     }
@@ -73,6 +67,39 @@ static bool make_listeners(struct service *service, bool *tls_r, struct error *e
     return true;
 }
 
+/* The names that every upstream of the service must bear one of; none: each its server name. */
+static bool make_names(struct service *service, struct error *err)
+{
+    const struct text_list *list = &service->config->verify_names;
+    service->names = calloc(list->count > 0 ? list->count : 1, sizeof(*service->names));
+    if (service->names == NULL) {
+        return error_set(err, "no memory");
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        struct error reason;
+        error_init(&reason);
+        if (!tls_name_set(&service->names[i], list->items[i], &reason)) {
+            return blame(err, service->config, "verify_names", &reason);
+        }
+    }
+    return true;
+}
+
+static bool make_peer(struct service *service, struct upstream *up, size_t index, struct error *err)
+{
+    const struct service_config *c = service->config;
+    struct error reason;
+    error_init(&reason);
+    if (!upstream_server_name(&up->peer.server_name, c, &up->endpoint, &reason)) {
+        return blame(err, c, c->server_name != NULL ? "server_name" : "connect", &reason);
+    }
+    const bool own = c->verify_names.count == 0;
+    up->peer.names = own ? &up->peer.server_name : service->names;
+    up->peer.name_count = own ? 1 : c->verify_names.count;
+    up->peer.id = index;
+    return true;
+}
+
 static bool make_upstreams(struct service *service, bool *tls_r, struct error *err)
 {
     const struct text_list *list = &service->config->connect;
@@ -91,10 +118,8 @@ static bool make_upstreams(struct service *service, bool *tls_r, struct error *e
         service->upstream_count++;
         if (up->endpoint.scheme == NET_TLS) {
             *tls_r = true;
-            if (!upstream_expected(&up->expected, service->config, &up->endpoint, &reason)) {
-                return blame(err, service->config,
-                             service->config->server_name != NULL ? "server_name" : "connect",
-                             &reason);
+            if (!make_peer(service, up, i, err)) {
+                return false;
             }
         }
     }
@@ -114,6 +139,17 @@ static struct tls_profile *make_profile(const struct tls_settings *settings,
     return profile;
 }
 
+/* The list as the tls module takes it: borrowed. */
+static struct tls_texts texts(const struct text_list *list)
+{
+    return (struct tls_texts){.items = (const char *const *)list->items, .count = list->count};
+}
+
+static struct tls_texts text_of(char *const *text)
+{
+    return (struct tls_texts){.items = (const char *const *)text, .count = *text != NULL};
+}
+
 static struct tls_profile *make_upstream_tls(const struct service_config *s, unsigned workers,
                                              struct error *err)
 {
@@ -121,15 +157,31 @@ static struct tls_profile *make_upstream_tls(const struct service_config *s, uns
         .role = TLS_UPSTREAM,
         .ca_file = s->ca,
         .ca_dir = s->ca_dir,
-        .cert_file = s->cert,
-        .key_file = s->key,
+        .crl_file = s->crl,
+        .crl_dir = s->crl_dir,
+        .strict = (enum tls_strictness)s->x509_strict,
+        .pins = texts(&s->pins),
+        .names_policy = (enum tls_policy)s->names_policy,
+        .pins_policy = (enum tls_policy)s->pins_policy,
+        .revocation_policy = (enum tls_policy)s->revocation_policy,
+        .certs = text_of(&s->cert),
+        .keys = text_of(&s->key),
+        .key_passphrase = s->key_passphrase,
         .min = (enum tls_version)s->tls_min,
         .max = (enum tls_version)s->tls_max,
+        .groups = s->groups,
+        .ciphers = s->ciphers,
+        .ciphersuites = s->ciphersuites,
+        .sigalgs = s->sigalgs,
+        .security_level = (int)s->security_level,
+        .alpn = texts(&s->alpn),
+        .insecure_skip_verify = s->insecure_skip_verify != 0,
+        .ocsp = (enum tls_ocsp)s->ocsp,
+        .tlsa = texts(&s->tlsa),
+        .resumption = s->resumption != 0,
+        .resumption_age_ms = s->resumption_age,
         .workers = workers,
-        .ca_option = s->ca == NULL && s->ca_dir != NULL ? word(s, "--ca-dir", "ca_dir")
-                                                        : word(s, "--ca", "ca"),
-        .cert_option = word(s, "--cert", "cert"),
-        .key_option = word(s, "--key", "key"),
+        .words_of_file = s->at.kind == ORIGIN_FILE,
     };
     return make_profile(&settings, s, err);
 }
@@ -140,14 +192,37 @@ static struct tls_profile *make_downstream_tls(const struct service_config *s, u
     const struct tls_settings settings = {
         .role = TLS_DOWNSTREAM,
         .ca_file = s->listen_ca,
-        .cert_file = s->listen_cert,
-        .key_file = s->listen_key,
-        .min = (enum tls_version)s->tls_min,
-        .max = (enum tls_version)s->tls_max,
+        .ca_dir = s->listen_ca_dir,
+        .crl_file = s->listen_crl,
+        .crl_dir = s->listen_crl_dir,
+        .strict = TLS_STRICT_OFF,
+        .names_policy = TLS_POLICY_ENFORCE,
+        .pins_policy = TLS_POLICY_ENFORCE,
+        .revocation_policy = TLS_POLICY_ENFORCE,
+        .certs = texts(&s->listen_cert),
+        .keys = texts(&s->listen_key),
+        .key_passphrase = s->listen_key_passphrase,
+        .min = listen_tls_min(s),
+        .max = listen_tls_max(s),
+        .groups = s->listen_groups,
+        .ciphers = s->listen_ciphers,
+        .ciphersuites = s->listen_ciphersuites,
+        .sigalgs = s->listen_sigalgs,
+        .security_level = (int)s->listen_security_level,
+        .alpn = texts(&s->listen_alpn),
+        .client_auth = (enum tls_client_auth)s->listen_client,
+        .allow_cn = texts(&s->listen_allow_cn),
+        .allow_ou = texts(&s->listen_allow_ou),
+        .allow_dns = texts(&s->listen_allow_dns),
+        .allow_uri = texts(&s->listen_allow_uri),
+        .allow_pin = texts(&s->listen_allow_pin),
+        .ocsp_files = texts(&s->listen_ocsp),
+        .sni_strict = s->listen_sni_strict != 0,
+        .tickets = s->listen_tickets != 0,
+        .ticket_keys = s->listen_ticket_keys,
+        .ticket_rotation_ms = s->listen_ticket_rotation,
         .workers = workers,
-        .ca_option = word(s, "--listen-ca", "listen_ca"),
-        .cert_option = word(s, "--listen-cert", "listen_cert"),
-        .key_option = word(s, "--listen-key", "listen_key"),
+        .words_of_file = s->at.kind == ORIGIN_FILE,
     };
     return make_profile(&settings, s, err);
 }
@@ -158,7 +233,8 @@ static bool make_service(struct service *service, const struct service_config *c
     bool listen_tls = false;
     bool connect_tls = false;
     service->config = config;
-    if (!make_listeners(service, &listen_tls, err) || !make_upstreams(service, &connect_tls, err)) {
+    if (!make_listeners(service, &listen_tls, err) || !make_names(service, err) ||
+        !make_upstreams(service, &connect_tls, err)) {
         return false;
     }
     if (connect_tls) {
@@ -182,6 +258,7 @@ static void free_services(struct snapshot *s)
     for (size_t i = 0; i < s->service_count; i++) {
         free(s->services[i].listeners);
         free(s->services[i].upstreams);
+        free(s->services[i].names);
         tls_profile_destroy(&s->services[i].upstream_tls);
         tls_profile_destroy(&s->services[i].downstream_tls);
     }
@@ -225,6 +302,16 @@ struct snapshot *snapshot_create(struct config *config, unsigned workers, struct
     return s;
 }
 
+const struct service *snapshot_service(const struct snapshot *s, const char *name)
+{
+    for (size_t i = 0; i < s->service_count; i++) {
+        if (str_equal(s->services[i].config->name, name)) {
+            return &s->services[i];
+        }
+    }
+    return NULL;
+}
+
 struct snapshot *snapshot_ref(struct snapshot *s)
 {
     atomic_fetch_add_explicit(&s->references, 1, memory_order_relaxed);
@@ -255,8 +342,17 @@ static void describe_upstream(const struct service *service, const struct upstre
         (void)str_append(dst, size, length, " in plain");
         return;
     }
-    (void)str_append(dst, size, length, " verified as %s against %s", up->expected.text,
-                     tls_profile_trust(service->upstream_tls));
+    if (service->config->insecure_skip_verify) {
+        (void)str_append(dst, size, length, " NOT VERIFIED");
+    } else {
+        (void)str_append(dst, size, length, " verified as ");
+        for (size_t i = 0; i < up->peer.name_count; i++) {
+            (void)str_append(dst, size, length, "%s%s", i > 0 ? " or " : "",
+                             up->peer.names[i].text);
+        }
+        (void)str_append(dst, size, length, " against %s",
+                         tls_profile_trust(service->upstream_tls));
+    }
     if (service->config->cert != NULL) {
         (void)str_append(dst, size, length, " with client certificate %s", service->config->cert);
     }
@@ -267,7 +363,7 @@ void service_describe(const struct service *service, const struct listen_at *lis
 {
     size_t length = 0;
     (void)str_append(dst, size, &length, "%s", listener->text);
-    if (listener->endpoint.scheme == NET_TLS && service->config->listen_ca != NULL) {
+    if (listener->endpoint.scheme == NET_TLS && listen_client(service->config) > TLS_CLIENT_NONE) {
         (void)str_append(dst, size, &length, " consumers verified against %s",
                          tls_profile_trust(service->downstream_tls));
     }

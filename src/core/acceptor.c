@@ -6,12 +6,14 @@
 #include <esclusa/net.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ACCEPT_BATCH       16   /* a turn: others have events too */
 #define ACCEPT_LAST        4096 /* taken from the queue when the listener is left */
 #define LIMIT_REST_MS      100  /* out of descriptors: try again then */
+#define HANDSHAKE_REST_MS  10   /* at the cap of handshakes, which end soon */
 #define LIMIT_LOG_EVERY_MS 10000
 
 struct acceptor {
@@ -79,12 +81,18 @@ static void place(struct acceptor *a, int fd, const struct net_addr *peer)
     loop_post(to->loop, &h->message);
 }
 
-/* Out of descriptors or memory: the queue keeps the consumers, we keep quiet. */
-static void rest(struct acceptor *a, int why)
+/* The queue keeps the consumers meanwhile. */
+static void rest(struct acceptor *a, int64_t for_ms)
+{
+    if (timer_set(a->worker->loop, &a->rest, loop_now(a->worker->loop) + for_ms))
+        loop_io_set(&a->io, LOOP_NONE);
+}
+
+/* Out of descriptors or memory. */
+static void rest_at_limit(struct acceptor *a, int why)
 {
     int64_t now = loop_now(a->worker->loop);
-    if (timer_set(a->worker->loop, &a->rest, now + LIMIT_REST_MS))
-        loop_io_set(&a->io, LOOP_NONE);
+    rest(a, LIMIT_REST_MS);
     if (a->logged_ms != 0 && now - a->logged_ms < LIMIT_LOG_EVERY_MS)
         return;
     a->logged_ms = now;
@@ -98,46 +106,85 @@ static void rest(struct acceptor *a, int why)
     log_end(&line);
 }
 
+/* As many handshakes are in progress as may be. Nothing to rest from, or to tell, when it was the
+ * last of the queue that made it so. */
+static void rest_at_handshakes(struct acceptor *a, unsigned most)
+{
+    struct worker_group *group = a->worker->group;
+    struct pollfd queue = {.fd = a->from->fd, .events = POLLIN};
+    if (poll(&queue, 1, 0) == 0)
+        return;
+    int64_t now = loop_now(a->worker->loop);
+    rest(a, HANDSHAKE_REST_MS);
+    int_fast64_t logged = atomic_load(&group->handshakes_logged_ms);
+    if ((logged != 0 && now - logged < LIMIT_LOG_EVERY_MS) ||
+        !atomic_compare_exchange_strong(&group->handshakes_logged_ms, &logged, now))
+        return; /* or another worker says it */
+    struct log_line line;
+    log_begin(&line, LOG_LEVEL_WARN, "handshake_limit");
+    log_text(&line, "listen", a->from->at->text);
+    log_number(&line, "max_handshakes", most);
+    log_text(&line, "remedy",
+             "consumers wait in the kernel's queue until others' TLS handshakes end; raise "
+             "max_handshakes if these are wanted, or lower handshake_timeout if they are not");
+    log_end(&line);
+}
+
 static void rested(void *context)
 {
     struct acceptor *a = context;
     loop_io_set(&a->io, LOOP_READ);
 }
 
-/* True: go on. */
-static bool take_one(struct acceptor *a)
+/* A place among the handshakes for one that is about to be accepted. leaving: it must be taken now
+ * or is lost with the listener, so the cap does not hold. */
+static bool reserve_handshake(struct acceptor *a, bool leaving)
 {
     struct worker_group *group = a->worker->group;
-    /* Counted before it is accepted, so that a session always finds its two descriptors. */
-    if (atomic_fetch_add(&group->sessions, 1) >= group->max_sessions) {
-        atomic_fetch_sub(&group->sessions, 1);
-        rest(a, EMFILE);
+    unsigned most = atomic_load_explicit(&group->max_handshakes, memory_order_relaxed);
+    if (atomic_fetch_add(&group->handshakes, 1) < most || leaving)
+        return true;
+    atomic_fetch_sub(&group->handshakes, 1);
+    rest_at_handshakes(a, most);
+    return false;
+}
+
+/* True: go on. */
+static bool take_one(struct acceptor *a, bool leaving)
+{
+    struct worker_group *group = a->worker->group;
+    bool tls = a->from->at->endpoint.scheme == NET_TLS;
+    if (tls && !reserve_handshake(a, leaving))
         return false;
-    }
-    int fd = -1, why = 0;
+    int fd = -1, why = EMFILE;
     struct net_addr peer;
-    enum accept_status status = listener_accept(a->from->fd, &fd, &peer, &why);
+    enum accept_status status = ACCEPT_LIMIT;
+    /* Counted before it is accepted, so that a session always finds its two descriptors. */
+    if (atomic_fetch_add(&group->sessions, 1) < group->max_sessions)
+        status = listener_accept(a->from->fd, &fd, &peer, &why);
     if (status == ACCEPT_OK) {
         place(a, fd, &peer);
         return true;
     }
     atomic_fetch_sub(&group->sessions, 1);
+    if (tls)
+        atomic_fetch_sub(&group->handshakes, 1);
     if (status == ACCEPT_LIMIT || status == ACCEPT_BROKEN)
-        rest(a, why);
+        rest_at_limit(a, why);
     return status == ACCEPT_RETRY;
 }
 
-static void take(struct acceptor *a, int most)
+static void take(struct acceptor *a, int most, bool leaving)
 {
     int taken = 0;
-    while (taken < most && take_one(a))
+    while (taken < most && take_one(a, leaving))
         taken++;
 }
 
 static void on_event(void *context, unsigned events)
 {
     (void)events;
-    take(context, ACCEPT_BATCH);
+    take(context, ACCEPT_BATCH, false);
 }
 
 /* ---- the list ---- */
@@ -191,7 +238,7 @@ bool acceptors_move(struct worker *w, struct listen_set *set, struct error *err)
             at = &a->next;
             continue;
         }
-        take(a, ACCEPT_LAST);
+        take(a, ACCEPT_LAST, true);
         *at = a->next;
         close_one(a);
     }
@@ -209,7 +256,7 @@ bool acceptors_move(struct worker *w, struct listen_set *set, struct error *err)
 void acceptors_leave(struct worker *w)
 {
     for (struct acceptor *a = w->acceptors; a != NULL; a = a->next)
-        take(a, ACCEPT_LAST);
+        take(a, ACCEPT_LAST, true);
     acceptors_close(w);
 }
 

@@ -80,6 +80,7 @@ static void on_ended(struct worker_group *group)
 static void stop(struct gateway *g, const char *signal_name)
 {
     g->stops++;
+    watch_stop(&g->watch); /* a reload would be ignored */
     for (unsigned i = 0; i < g->group.count; i++) {
         if (g->stops == 1)
             worker_post_drain(&g->group.workers[i], g->snapshot->config.drain_timeout);
@@ -154,27 +155,12 @@ static bool start_workers(struct gateway *g, struct error *err)
         g->group.count = i + 1;
     }
     g->group.max_sessions = sessions_allowed();
+    worker_group_limits(&g->group, g->snapshot);
     for (unsigned i = 0; i < count; i++) {
         if (!worker_start(&g->group.workers[i], err))
             return false;
     }
     return true;
-}
-
-void gateway_log_listeners(const struct gateway *g)
-{
-    for (size_t i = 0; i < g->set->count; i++) {
-        const struct listening *l = &g->set->items[i];
-        char what[SERVICE_TEXT_MAX];
-        service_describe(l->service, l->at, what, sizeof what);
-        struct log_line line;
-        log_begin(&line, LOG_LEVEL_INFO, "listening");
-        log_text(&line, "listen", l->at->text);
-        log_text(&line, "service", what);
-        log_number(&line, "backlog", l->service->config->backlog);
-        log_number(&line, "workers", (int64_t)g->group.count);
-        log_end(&line);
-    }
 }
 
 struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_source *source,
@@ -199,6 +185,8 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     g->ended_message.callback = all_ended;
     raise_descriptor_limit();
     g->loop = loop_create(err);
+    if (g->loop != NULL)
+        watch_init(&g->watch, g->loop, reload_changed, g);
     if (g->loop == NULL || !open_signals(g, err) ||
         (g->set = listen_set_create(snapshot, NULL, err)) == NULL ||
         (g->group.resolver = resolver_create(RESOLVER_THREADS, err)) == NULL ||
@@ -206,13 +194,16 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
         gateway_destroy(&g);
         return NULL;
     }
+    reload_watch(g);
     gateway_log_listeners(g);
+    gateway_log_unverified(g->snapshot);
     return g;
 }
 
 void gateway_run(struct gateway *g)
 {
     loop_run(g->loop);
+    gateway_log_reported(g->snapshot);
 }
 
 void gateway_destroy(struct gateway **gateway)
@@ -233,6 +224,7 @@ void gateway_destroy(struct gateway **gateway)
     free(g->group.workers);
     resolver_destroy(&g->group.resolver);
     reload_fini(g);
+    watch_fini(&g->watch);
     if (g->set != NULL)
         listen_set_close(g->set, NULL);
     listen_set_unref(&g->set);

@@ -1,11 +1,15 @@
-/* gateway: what gateway.c and reload.c share. Private to core; main thread but for the atomics. */
+/* gateway: what gateway.c, gateway_log.c and reload.c share. Private to core; main thread but for
+ * the atomics. */
 #ifndef ESCLUSA_CORE_GATEWAY_H
 #define ESCLUSA_CORE_GATEWAY_H
 
 #include "listen_set.h"
+#include "watch.h"
 #include "worker.h"
 
 #include <esclusa/core.h>
+
+#define RELOAD_WHY_MAX 512
 
 struct gateway {
     struct snapshot *snapshot;
@@ -21,16 +25,23 @@ struct gateway {
     /* reload.c */
     struct snapshot *next_snapshot; /* while the workers move over to it */
     struct listen_set *next_set;
-    bool reload_again; /* asked for meanwhile */
-    const char *reload_why;
+    char reload_why[RELOAD_WHY_MAX];
+    char again_why[RELOAD_WHY_MAX]; /* asked for meanwhile; "": no */
+    struct watch watch;
 };
 
+/* gateway_log.c: a line for each listener, each service whose upstream is not verified, and each
+ * TLS profile that let something pass under a policy of "report". */
 void gateway_log_listeners(const struct gateway *g);
+void gateway_log_unverified(const struct snapshot *s);
+void gateway_log_reported(const struct snapshot *s);
 
 /* reload.c: builds a new snapshot and moves the workers over to it, or changes nothing and says so.
  */
 void reload_begin(struct gateway *g, const char *why);
-void reload_end(struct loop_message *moved); /* every worker has moved */
+void reload_watch(struct gateway *g); /* from the start on: reloads when a file changes */
+void reload_changed(void *gateway, const char *path); /* the watch's callback */
+void reload_end(struct loop_message *moved);          /* every worker has moved */
 void reload_fini(struct gateway *g);
 
 #endif

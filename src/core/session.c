@@ -78,9 +78,19 @@ void session_watch_handshake(struct session *s, enum relay_side side)
                                   (want & TP_WANT_WRITE ? LOOP_WRITE : 0));
 }
 
+/* Whatever became of the consumer's handshake: the next one may begin. */
+static void count_handshake_over(struct session *s)
+{
+    if (s->handshaking)
+        atomic_fetch_sub(&s->worker->group->handshakes, 1);
+    s->handshaking = false;
+}
+
 void session_enter(struct session *s, enum session_state state)
 {
     s->state = state;
+    if (state > SESSION_DOWN_HANDSHAKE)
+        count_handshake_over(s);
     s->phase_began_us = clock_us();
     timer_clear(s->worker->loop, &s->timer);
     if (states[state].enter != NULL)
@@ -98,12 +108,16 @@ void session_deadline(struct session *s, int64_t at_ms)
 void session_begin(struct worker *w, int fd, const struct net_addr *peer,
                    const struct listening *from)
 {
+    bool tls = from->at->endpoint.scheme == NET_TLS;
     struct session *s = calloc(1, sizeof *s);
     if (s == NULL) {
         sock_reset(fd);
+        if (tls)
+            atomic_fetch_sub(&w->group->handshakes, 1);
         worker_lost(w);
         return;
     }
+    s->handshaking = tls;
     s->worker = w;
     s->snapshot = snapshot_ref(from->set->snapshot);
     s->service = from->service;
@@ -116,7 +130,6 @@ void session_begin(struct worker *w, int fd, const struct net_addr *peer,
     worker_adopt(w, s);
     sock_tune(fd);
 
-    bool tls = from->at->endpoint.scheme == NET_TLS;
     struct transport *t =
         tls ? transport_tls_create(fd, s->service->downstream_tls, w->index, NULL, &w->scratch)
             : transport_plain_create(fd, false);
@@ -165,9 +178,12 @@ static void down_handshake_event(struct session *s, enum relay_side side, unsign
     }
     const struct tls_failure *f = t->failure;
     enum reason reason = REASON_CONSUMER_HANDSHAKE_FAILED;
+    /* One that was told why, or said why, may have left by now all the same. */
+    const bool silent =
+        f == NULL || f->fault == TLS_FAULT_SYSTEM || f->fault == TLS_FAULT_TRUNCATED;
     if (f != NULL && f->fault == TLS_FAULT_VERIFY)
-        reason = REASON_CONSUMER_VERIFY_FAILED;
-    else if (consumer_left_silently(s))
+        reason = f->revocation ? REASON_CONSUMER_REVOKED : REASON_CONSUMER_VERIFY_FAILED;
+    else if (silent && consumer_left_silently(s))
         reason = REASON_PROBE;
     session_fail(s, reason, f != NULL ? f->remedy : NULL, "%s",
                  f != NULL ? f->reason : "no memory");

@@ -68,7 +68,8 @@ struct session {
     struct loop_io io[RELAY_SIDES];
     struct transport *transport[RELAY_SIDES];
     struct relay relay;
-    bool relaying; /* relay is initialised */
+    bool relaying;    /* relay is initialised */
+    bool handshaking; /* counted in the group's handshakes */
     struct timer timer;
     struct loop_deferred deferred;
     struct attempt *attempt;

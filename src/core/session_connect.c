@@ -210,7 +210,7 @@ static void connected(struct session *s, bool reset)
     sock_tune(a->fd);
     struct worker *w = s->worker;
     s->transport[RELAY_UP] = tls ? transport_tls_create(a->fd, s->service->upstream_tls, w->index,
-                                                        &s->upstream->expected, &w->scratch)
+                                                        &s->upstream->peer, &w->scratch)
                                  : transport_plain_create(a->fd, reset);
     if (s->transport[RELAY_UP] == NULL) {
         session_fail(s, REASON_NO_MEMORY, NULL, "no memory for the upstream connection");
@@ -320,7 +320,7 @@ static void handshake_failed(struct session *s)
     }
     enum reason reason = REASON_UPSTREAM_HANDSHAKE_FAILED;
     if (f->fault == TLS_FAULT_VERIFY)
-        reason = REASON_UPSTREAM_VERIFY_FAILED;
+        reason = f->revocation ? REASON_UPSTREAM_REVOKED : REASON_UPSTREAM_VERIFY_FAILED;
     else if (f->credential_alert)
         reason = REASON_UPSTREAM_REJECTED_CLIENT_CERT;
     session_fail(s, reason, f->remedy, "%s", f->reason);
@@ -336,7 +336,8 @@ void handshake_event(struct session *s, enum relay_side side, unsigned events)
     switch (t->ops->handshake(t)) {
     case TP_OK:
         s->handshake_us = clock_us() - s->phase_began_us;
-        session_enter(s, SESSION_RELAY);
+        if (reverify_late(s)) /* a reload may have come meanwhile */
+            session_enter(s, SESSION_RELAY);
         return;
     case TP_AGAIN:
         session_watch_handshake(s, RELAY_UP);

@@ -13,22 +13,34 @@ static void log_address(struct log_line *line, const char *key, const struct net
     log_text(line, key, text);
 }
 
+static void log_given(struct log_line *line, const char *key, const char *value)
+{
+    if (value[0] != '\0')
+        log_text(line, key, value);
+}
+
+/* prefix: "" for the upstream's side, "consumer_" for the other. */
+static void log_side(struct log_line *line, const char *prefix, const char *name, const char *value)
+{
+    char key[40];
+    snprintf(key, sizeof key, "%s%s", prefix, name);
+    log_given(line, key, value);
+}
+
 static void log_tls(struct log_line *line, const struct transport *t, const char *prefix)
 {
     struct tls_info info;
     char key[40];
     if (t == NULL || !transport_tls_info(t, &info))
         return;
-    snprintf(key, sizeof key, "%stls_version", prefix);
-    log_text(line, key, info.version);
-    snprintf(key, sizeof key, "%scipher", prefix);
-    log_text(line, key, info.cipher);
-    if (info.group[0] != '\0') {
-        snprintf(key, sizeof key, "%sgroup", prefix);
-        log_text(line, key, info.group);
-    }
+    log_side(line, prefix, "tls_version", info.version);
+    log_side(line, prefix, "cipher", info.cipher);
+    log_side(line, prefix, "group", info.group);
+    log_side(line, prefix, "alpn", info.alpn);
     snprintf(key, sizeof key, "%sresumed", prefix);
     log_flag(line, key, info.resumed);
+    const char *report = tls_session_report(t->ssl);
+    log_side(line, prefix, "would_refuse", report != NULL ? report : "");
 }
 
 /* The transport whose failure explains the end. */
@@ -42,12 +54,6 @@ static const struct tls_failure *tls_failure_of(const struct session *s)
     if (s->transport[RELAY_UP] != NULL)
         return s->transport[RELAY_UP]->failure;
     return s->transport[RELAY_DOWN] != NULL ? s->transport[RELAY_DOWN]->failure : NULL;
-}
-
-static void log_given(struct log_line *line, const char *key, const char *value)
-{
-    if (value[0] != '\0')
-        log_text(line, key, value);
 }
 
 static void log_failure(struct log_line *line, const struct session *s)

@@ -62,6 +62,7 @@ void worker_release(struct worker *w, struct session *s)
     if (s->next != NULL)
         s->next->previous = s->previous;
     w->count--;
+    reverify_forget(&w->reverify, s);
     trim_after_burst(w);
     worker_lost(w);
 }
@@ -156,8 +157,12 @@ static void move(struct loop_message *message)
     struct worker *w = LOOP_OWNER(message, struct worker, move_message);
     struct error err;
     error_init(&err);
+    struct listen_set *before = w->draining ? NULL : listen_set_ref(w->set);
     if (!w->draining && !acceptors_move(w, w->move_to, &err))
         log_message(LOG_LEVEL_ERROR, "listen_failed", "worker %u: %s", w->index, err.text);
+    if (before != NULL)
+        reverify_begin(&w->reverify, before->snapshot, w->set->snapshot);
+    listen_set_unref(&before);
     listen_set_unref(&w->move_to);
     w->group->on_moved(w->group);
 }
@@ -166,6 +171,11 @@ void worker_post_move(struct worker *w, struct listen_set *set)
 {
     w->move_to = listen_set_ref(set);
     loop_post(w->loop, &w->move_message);
+}
+
+void worker_group_limits(struct worker_group *group, const struct snapshot *snapshot)
+{
+    atomic_store(&group->max_handshakes, (unsigned)snapshot->config.max_handshakes);
 }
 
 /* ---- life ---- */
@@ -178,6 +188,7 @@ bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
     w->drain_message.callback = drain;
     w->finish_message.callback = finish;
     w->kill_message.callback = kill_now;
+    reverify_init(&w->reverify, w);
     timer_init(&w->trim, trim, w);
     timer_init(&w->drain_end, drain_end, w);
     timer_init(&w->drain_give_up, drain_give_up, w);
@@ -191,6 +202,7 @@ void worker_fini(struct worker *w)
     if (w->loop != NULL) {
         for_each(w, session_kill);
         acceptors_close(w);
+        reverify_fini(&w->reverify);
         timer_clear(w->loop, &w->trim);
         timer_clear(w->loop, &w->drain_end);
         timer_clear(w->loop, &w->drain_give_up);

@@ -5,6 +5,7 @@
 #define ESCLUSA_CORE_WORKER_H
 
 #include "listen_set.h"
+#include "reverify.h"
 
 #include <esclusa/config.h>
 #include <esclusa/event.h>
@@ -23,9 +24,12 @@ struct worker_group {
     struct worker *workers;
     unsigned count;
     struct resolver *resolver;
-    atomic_uint_fast64_t next_id; /* session ids, unique in the process */
-    unsigned max_sessions;        /* what the limit of open files allows */
-    atomic_uint sessions;         /* live ones, and those being accepted */
+    atomic_uint_fast64_t next_id;             /* session ids, unique in the process */
+    unsigned max_sessions;                    /* what the limit of open files allows */
+    atomic_uint sessions;                     /* live ones, and those being accepted */
+    atomic_uint max_handshakes;               /* of consumers, at once; a reload changes it */
+    atomic_uint handshakes;                   /* in progress, and those being accepted */
+    atomic_int_fast64_t handshakes_logged_ms; /* when the cap was last logged; 0: never */
     /* Called on a worker's thread: it accepts from its new set / it has left its listeners / it has
      * ended. */
     void (*on_moved)(struct worker_group *group);
@@ -55,8 +59,12 @@ struct worker {
     struct timer drain_end, drain_give_up;
     struct loop_message drain_message, finish_message, kill_message, move_message;
     struct listen_set *move_to; /* argument of move_message: a reference */
+    struct reverify reverify;   /* live sessions after a reload */
     int64_t drain_timeout_ms;   /* argument of drain_message */
 };
+
+/* Main thread: what of the snapshot all workers share. */
+void worker_group_limits(struct worker_group *group, const struct snapshot *snapshot);
 
 /* Before the thread starts, on the main thread. */
 bool worker_init(struct worker *w, struct worker_group *group, unsigned index,

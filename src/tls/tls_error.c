@@ -18,12 +18,10 @@ void tls_remedy_words_init(struct tls_remedy_words *words, const struct tls_prof
 {
     bool up = profile->role == TLS_UPSTREAM;
     memset(words, 0, sizeof *words);
-    words->ca = profile->ca_option;
-    words->cert = profile->cert_option;
-    words->key = profile->key_option;
+    words->profile = profile;
     words->peer = up ? "upstream" : "consumer";
     words->usage = up ? "serverAuth" : "clientAuth";
-    words->trust = profile->system_store ? "the system store" : profile->ca_option;
+    words->trust = profile->system_store ? "the system store" : profile->ca_word;
     words->to = profile->add_to;
 }
 
@@ -33,24 +31,20 @@ static const char *word_value(const struct tls_remedy_words *w, const char *word
         const char *word;
         const char *value;
     } words[] = {
-        {"ca", w->ca},
-        {"cert", w->cert},
-        {"key", w->key},
-        {"peer", w->peer},
-        {"trust", w->trust},
-        {"to", w->to},
-        {"usage", w->usage},
-        {"subject", w->subject},
-        {"issuer", w->issuer},
-        {"names", w->names},
-        {"date", w->date},
-        {"sent", w->sent},
+        {"peer", w->peer},         {"trust", w->trust},     {"to", w->to},
+        {"usage", w->usage},       {"subject", w->subject}, {"issuer", w->issuer},
+        {"names", w->names},       {"date", w->date},       {"sent", w->sent},
         {"expected", w->expected},
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (strlen(words[i].word) == length && memcmp(words[i].word, word, length) == 0)
             return words[i].value != NULL ? words[i].value : "";
-    return "";
+    char name[32];
+    (void)str_copy(name, length + 1 < sizeof name ? length + 1 : sizeof name, word);
+    const char *setting = str_equal(name, "ca")
+                              ? w->profile->ca_word
+                              : tls_word(w->profile->role, w->profile->words_of_file, name);
+    return setting != NULL ? setting : "";
 }
 
 void tls_remedy_write(char *dst, size_t size, const char *text,
@@ -90,7 +84,7 @@ static const struct alert_row {
     {SSL_AD_RECORD_OVERFLOW, false, "record_overflow", NULL, NULL},
     {SSL_AD_DECOMPRESSION_FAILURE, false, "decompression_failure", NULL, NULL},
     {SSL_AD_HANDSHAKE_FAILURE, false, "handshake_failure",
-     "the upstream found nothing in common: check --tls-min and --tls-max, --server-name, and "
+     "the upstream found nothing in common: check {tls_min} and {tls_max}, {server_name}, and "
      "whether it wants a client certificate ({cert} and {key})",
      "the consumer found nothing in common: check its TLS versions, ciphers and the kind of key in "
      "{cert}"},
@@ -127,30 +121,32 @@ static const struct alert_row {
     {SSL_AD_DECRYPT_ERROR, false, "decrypt_error", NULL, NULL},
     {SSL_AD_EXPORT_RESTRICTION, false, "export_restriction", NULL, NULL},
     {SSL_AD_PROTOCOL_VERSION, false, "protocol_version",
-     "the upstream does not speak these TLS versions: check --tls-min and --tls-max",
-     "the consumer does not speak these TLS versions: check --tls-min and --tls-max"},
+     "the upstream does not speak these TLS versions: check {tls_min} and {tls_max}",
+     "the consumer does not speak these TLS versions: check {tls_min} and {tls_max}"},
     {SSL_AD_INSUFFICIENT_SECURITY, false, "insufficient_security",
-     "the upstream wants stronger ciphers: check --tls-max", NULL},
+     "the upstream wants stronger ciphers: check {tls_max}", NULL},
     {SSL_AD_INTERNAL_ERROR, false, "internal_error",
-     "the upstream failed; if it does so always, check --server-name and see its log", NULL},
+     "the upstream failed; if it does so always, check {server_name} and see its log", NULL},
     {SSL_AD_INAPPROPRIATE_FALLBACK, false, "inappropriate_fallback", NULL, NULL},
     {SSL_AD_USER_CANCELLED, false, "user_canceled", NULL, NULL},
     {SSL_AD_NO_RENEGOTIATION, false, "no_renegotiation", NULL, NULL},
     {SSL_AD_MISSING_EXTENSION, false, "missing_extension",
      "the upstream misses a TLS extension; if {expected} is an IP address, give a name with "
-     "--server-name so that it is sent (SNI)",
+     "{server_name} so that it is sent (SNI)",
      NULL},
     {SSL_AD_UNSUPPORTED_EXTENSION, false, "unsupported_extension", NULL, NULL},
     {SSL_AD_UNRECOGNIZED_NAME, false, "unrecognized_name",
-     "the upstream has no service by the name '{expected}': give the right one with --server-name",
+     "the upstream has no service by the name '{expected}': give the right one with {server_name}",
      NULL},
-    {SSL_AD_BAD_CERTIFICATE_STATUS_RESPONSE, false, "bad_certificate_status_response", NULL, NULL},
+    {SSL_AD_BAD_CERTIFICATE_STATUS_RESPONSE, false, "bad_certificate_status_response", NULL,
+     "the consumer refuses the OCSP response that we staple, or wants one: renew {ocsp}"},
     {SSL_AD_UNKNOWN_PSK_IDENTITY, false, "unknown_psk_identity", NULL, NULL},
     {SSL_AD_CERTIFICATE_REQUIRED, true, "certificate_required",
      "the upstream wants a client certificate: give {cert} and {key}", NULL},
     {SSL_AD_NO_APPLICATION_PROTOCOL, false, "no_application_protocol",
-     "the upstream wants an application protocol to be named (ALPN), which is not supported yet",
-     NULL},
+     "the upstream wants an application protocol to be named (ALPN) that it knows: give it with "
+     "{alpn}",
+     "no application protocol (ALPN) in common with the consumer: see {alpn}"},
 };
 
 static const struct alert_row *alert_find(int number)
@@ -168,7 +164,7 @@ static const struct reason_row {
     const char *up, *down;
 } reasons[] = {
     {SSL_R_WRONG_VERSION_NUMBER,
-     "the upstream does not speak TLS on this port: check the port of --connect, or use tcp:// if "
+     "the upstream does not speak TLS on this port: check the port of {connect}, or use tcp:// if "
      "it is meant to be plain",
      "the consumer does not speak TLS: connect with TLS, or use a tcp:// listener"},
     {SSL_R_BAD_RECORD_TYPE, "the upstream does not speak TLS on this port",
@@ -180,14 +176,14 @@ static const struct reason_row {
     {SSL_R_HTTPS_PROXY_REQUEST, NULL,
      "the consumer takes this port for an HTTP proxy and speaks plaintext: this is no proxy"},
     {SSL_R_UNSUPPORTED_PROTOCOL,
-     "the upstream speaks no TLS version that is allowed here: check --tls-min and --tls-max (TLS "
+     "the upstream speaks no TLS version that is allowed here: check {tls_min} and {tls_max} (TLS "
      "1.2 is the oldest)",
-     "the consumer speaks no TLS version that is allowed here: check --tls-min and --tls-max (TLS "
+     "the consumer speaks no TLS version that is allowed here: check {tls_min} and {tls_max} (TLS "
      "1.2 is the oldest)"},
-    {SSL_R_WRONG_SSL_VERSION, "check --tls-min and --tls-max", "check --tls-min and --tls-max"},
+    {SSL_R_WRONG_SSL_VERSION, "check {tls_min} and {tls_max}", "check {tls_min} and {tls_max}"},
     {SSL_R_NO_PROTOCOLS_AVAILABLE,
-     "no TLS version is left: check --tls-min, --tls-max and this machine's openssl.cnf",
-     "no TLS version is left: check --tls-min, --tls-max and this machine's openssl.cnf"},
+     "no TLS version is left: check {tls_min}, {tls_max} and this machine's openssl.cnf",
+     "no TLS version is left: check {tls_min}, {tls_max} and this machine's openssl.cnf"},
     {SSL_R_NO_SHARED_CIPHER, NULL,
      "no cipher in common with the consumer: check the kind of key in {cert} (RSA or EC) and the "
      "consumer's ciphers"},
@@ -275,11 +271,11 @@ static void set_reason(struct tls_failure *f, unsigned long code, const char *fa
 static void set_remedy(struct tls_failure *f, const SSL *ssl, const char *text)
 {
     struct tls_remedy_words words;
-    const struct tls_name *expected = tls_expected_name(ssl);
     if (text == NULL)
         return;
     tls_remedy_words_init(&words, tls_profile_of(ssl));
-    words.expected = expected != NULL ? expected->text : NULL;
+    const struct tls_peer *peer = tls_state_of(ssl)->peer;
+    words.expected = peer != NULL ? peer->server_name.text : NULL;
     tls_remedy_write(f->remedy, sizeof f->remedy, text, &words);
 }
 
@@ -287,7 +283,7 @@ static void fail_alert(struct tls_failure *f, const SSL *ssl, int number, unsign
 {
     const struct alert_row *row = alert_find(number);
     bool up = tls_profile_of(ssl)->role == TLS_UPSTREAM;
-    bool missing = up && tls_was_asked_for_certificate(ssl);
+    bool missing = up && tls_state_of(ssl)->asked_for_certificate;
     const char *remedy = NULL;
     f->fault = TLS_FAULT_ALERT;
     f->alert = number;
@@ -300,8 +296,8 @@ static void fail_alert(struct tls_failure *f, const SSL *ssl, int number, unsign
         f->credential_alert = true;
     if (missing && f->credential_alert)
         remedy = "the upstream wants a client certificate: give {cert} and {key}";
-    if (number == SSL_AD_UNRECOGNIZED_NAME && tls_expected_name(ssl) != NULL)
-        (void)str_copy(f->expected, sizeof f->expected, tls_expected_name(ssl)->text);
+    if (number == SSL_AD_UNRECOGNIZED_NAME && up)
+        (void)str_copy(f->expected, sizeof f->expected, tls_state_of(ssl)->peer->server_name.text);
 
     size_t length = 0;
     const char *text = code != 0 ? ERR_reason_error_string(code) : NULL;
@@ -329,7 +325,7 @@ static void fail_truncated(struct tls_failure *f, const SSL *ssl, unsigned long 
                    "the peer closed the connection during the TLS handshake");
     if (tls_profile_of(ssl)->role != TLS_UPSTREAM)
         return;
-    set_remedy(f, ssl, "check that the port of --connect speaks TLS, and see the upstream's log");
+    set_remedy(f, ssl, "check that the port of {connect} speaks TLS, and see the upstream's log");
 }
 
 static void fail_verify(struct tls_failure *f, const SSL *ssl)
@@ -376,7 +372,7 @@ static void fail_silent(struct tls_failure *f, const SSL *ssl, int ssl_error, in
 void tls_failure_collect(struct tls_failure *f, struct ssl_st *ssl, int ssl_error, int sys_errno)
 {
     struct queue q;
-    const struct tls_failure *recorded = tls_verify_recorded(ssl);
+    const struct tls_failure *recorded = tls_state_of(ssl)->failure;
     queue_read(&q);
     if (recorded != NULL) {
         *f = *recorded;

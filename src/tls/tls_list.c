@@ -12,7 +12,8 @@ static void describe(struct tls_certificate *c, const struct tls_profile *p,
     const ASN1_TIME *end = X509_get0_notAfter(certificate);
     int days = 0;
     int seconds = 0;
-    c->option = use == TLS_CERTIFICATE_ANCHOR ? p->ca_option : p->cert_option;
+    c->option =
+        use == TLS_CERTIFICATE_ANCHOR ? p->ca_word : tls_word(p->role, p->words_of_file, "cert");
     tls_name_text(c->subject, sizeof c->subject, X509_get_subject_name(certificate));
     tls_time_text(c->not_after, sizeof c->not_after, end);
     if (ASN1_TIME_diff(&days, &seconds, NULL, end) == 1) /* NULL: from now */
@@ -33,30 +34,22 @@ static void tell(const struct tls_profile *p, enum tls_certificate_use use, cons
     callback(context, &c);
 }
 
-bool tls_profile_own_certificate(const struct tls_profile *profile, struct tls_certificate *c)
+bool tls_profile_same_rules(const struct tls_profile *a, const struct tls_profile *b)
 {
-    if (profile->identity.leaf == NULL)
-        return false;
-    describe(c, profile, TLS_CERTIFICATE_OWN, profile->identity.leaf);
-    return true;
+    return memcmp(a->fingerprint, b->fingerprint, sizeof a->fingerprint) == 0;
 }
 
 void tls_profile_certificates(const struct tls_profile *profile,
                               void (*callback)(void *context, const struct tls_certificate *c),
                               void *context)
 {
-    if (profile->identity.leaf != NULL)
-        tell(profile, TLS_CERTIFICATE_OWN, profile->identity.leaf, callback, context);
-    for (int i = 0; i < sk_X509_num(profile->identity.chain); i++)
-        tell(profile, TLS_CERTIFICATE_ISSUER, sk_X509_value(profile->identity.chain, i), callback,
-             context);
-    if (profile->store == NULL || profile->system_store)
-        return;
-    /* No session runs yet, so the store is nobody else's. */
-    STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(profile->store);
-    for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) {
-        const X509 *anchor = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
-        if (anchor != NULL)
-            tell(profile, TLS_CERTIFICATE_ANCHOR, anchor, callback, context);
+    for (size_t n = 0; n < profile->identity_count; n++) {
+        const struct tls_identity *id = &profile->identities[n];
+        tell(profile, TLS_CERTIFICATE_OWN, id->leaf, callback, context);
+        for (int i = 0; i < sk_X509_num(id->chain); i++)
+            tell(profile, TLS_CERTIFICATE_ISSUER, sk_X509_value(id->chain, i), callback, context);
     }
+    for (int i = 0; i < sk_X509_num(profile->anchors); i++)
+        tell(profile, TLS_CERTIFICATE_ANCHOR, sk_X509_value(profile->anchors, i), callback,
+             context);
 }

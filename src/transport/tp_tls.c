@@ -34,6 +34,7 @@ struct tp_tls {
     int write_errno;
     bool in_eof; /* FIN seen */
     int in_errno;
+    struct tls_flood flood;
 
     /* Within one operation only. */
     const uint8_t *in; /* in scratch->sealed_in */
@@ -86,6 +87,10 @@ static int bio_read(BIO *bio, char *bytes, size_t size, size_t *length_r)
     BIO_clear_retry_flags(bio);
     *length_r = 0;
 
+    if (p->flood.over) { /* OpenSSL would go on through all that has come */
+        errno = ECONNABORTED;
+        return -1;
+    }
     if (!buf_empty(&p->held_in)) {
         size_t n = buf_length(&p->held_in) < size ? buf_length(&p->held_in) : size;
         memcpy(bytes, buf_peek(&p->held_in), n);
@@ -259,6 +264,17 @@ static void keep_system_failure(struct tp_tls *p, int sys_errno)
     keep_failure(p, SSL_ERROR_SYSCALL, sys_errno);
 }
 
+static void keep_flood(struct tp_tls *p)
+{
+    struct tls_failure *failure = calloc(1, sizeof *failure);
+    ERR_clear_error();
+    if (failure == NULL)
+        return;
+    tls_flood_failure(failure, &p->flood);
+    free(p->base.failure);
+    p->base.failure = failure;
+}
+
 /* ---- operations ---- */
 
 static enum tp_status tls_handshake(struct transport *t)
@@ -277,8 +293,10 @@ static enum tp_status tls_handshake(struct transport *t)
     /* A peer that is verified, has sent what it had to say and left: what it said is still to be
      * read. That it takes nothing any more is for the next write to tell (a server's tickets often
      * meet EPIPE). */
-    if (done == 1)
+    if (done == 1) {
+        tls_session_established(t->ssl, &p->flood);
         return TP_OK;
+    }
     if (sent == TP_ERROR) {
         /* An alert of the peer may be waiting behind our failed send: it says more than EPIPE. */
         if (!p->in_eof && p->in_errno == 0 && p->base.failure == NULL) {
@@ -300,6 +318,10 @@ static enum tp_status tls_handshake(struct transport *t)
 static enum tp_status read_end(struct tp_tls *p)
 {
     int error = SSL_get_error(p->base.ssl, 0);
+    if (p->flood.over) {
+        keep_flood(p);
+        return TP_ERROR;
+    }
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
         return TP_AGAIN;
     if (error == SSL_ERROR_ZERO_RETURN)
@@ -329,6 +351,7 @@ static enum tp_status tls_read(struct transport *t, void *bytes, size_t size, si
         else
             end = read_end(p);
     }
+    tls_flood_data(&p->flood, length);
     bool drained = p->drained;
     (void)operation_end(
         p); /* a failed send is the writer's to report: what came must not be lost */
@@ -366,6 +389,7 @@ static enum tp_status tls_write(struct transport *t, const void *bytes, size_t s
         }
         status = operation_end(p);
         *length_r = n;
+        tls_flood_data(&p->flood, n);
     }
     if (status == TP_ERROR) {
         *length_r = 0;
@@ -439,7 +463,7 @@ static const struct transport_ops tls_ops = {
 };
 
 struct transport *transport_tls_create(int fd, const struct tls_profile *profile, unsigned worker,
-                                       const struct tls_name *expected,
+                                       const struct tls_peer *peer,
                                        struct transport_scratch *scratch)
 {
     pthread_once(&bio_method_once, bio_method_make);
@@ -447,7 +471,7 @@ struct transport *transport_tls_create(int fd, const struct tls_profile *profile
     if (p == NULL)
         return NULL;
     BIO *bio = BIO_new(bio_method);
-    p->base.ssl = tls_session_create(profile, worker, expected);
+    p->base.ssl = tls_session_create(profile, worker, peer);
     if (bio == NULL || p->base.ssl == NULL) {
         BIO_free(bio);
         tls_session_destroy(&p->base.ssl);

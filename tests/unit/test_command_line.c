@@ -73,6 +73,21 @@ static const struct {
     {BOTH " --ca ca.pem --ca-dir /etc/ca --cert c.pem --key k.pem --server-name example.com",
      COMMAND_RUN},
     {BOTH " --cert both.pem", COMMAND_RUN},
+    {BOTH " --cert pkcs11:object=c --key pkcs11:object=c --key-passphrase env:PIN", COMMAND_RUN},
+    {BOTH " --verify-names a.example --verify-names spiffe://x/y --verify-names 192.0.2.1",
+     COMMAND_RUN},
+    {BOTH " --pins sha256//x --pins sha256//y --pins-policy report", COMMAND_RUN},
+    {BOTH " --crl c --ocsp off --revocation-policy report", COMMAND_RUN},
+    {BOTH " --resumption true --resumption-age 10m --watch false", COMMAND_RUN},
+    {"esclusa -l tls://0.0.0.0:443 --listen-cert c -c tcp://h:80", COMMAND_RUN},
+    {"esclusa -l tls://0.0.0.0:443 --listen-cert a --listen-key b --listen-cert c --listen-key d "
+     "-c h:443 --listen-ca a --listen-client optional --listen-allow-cn * --listen-crl c "
+     "--listen-ticket-keys k --max-handshakes 5 --tls-min 1.3 --listen-tls-min 1.2 "
+     "--listen-ciphers AES128-SHA",
+     COMMAND_RUN},
+    {"esclusa -l tls://0.0.0.0:443 --listen-cert c -c tcp://h:80 --listen-client none "
+     "--listen-tickets true --listen-ticket-rotation 1h",
+     COMMAND_RUN},
     {BOTH " --server-name 192.0.2.1", COMMAND_RUN},
     {BOTH " --server-name 2001:db8::1", COMMAND_RUN},
     {"esclusa -l 8080 -c fe80::1 --help", COMMAND_HELP},
@@ -141,8 +156,10 @@ static void values_land_where_they_belong(void **state)
     assert_int_equal(s->connect.count, 2);
     assert_string_equal(s->connect.items[0], "a:1");
     assert_string_equal(s->connect.items[1], "b:2");
-    assert_string_equal(s->listen_cert, "lc");
-    assert_string_equal(s->listen_key, "lk");
+    assert_int_equal(s->listen_cert.count, 1);
+    assert_string_equal(s->listen_cert.items[0], "lc");
+    assert_int_equal(s->listen_key.count, 1);
+    assert_string_equal(s->listen_key.items[0], "lk");
     assert_string_equal(s->listen_ca, "la");
     assert_string_equal(s->ca, "ca");
     assert_string_equal(s->ca_dir, "cd");
@@ -175,13 +192,18 @@ static void values_land_where_they_belong(void **state)
 #define NO_TLS_DOWN                                                                                \
     ": would not be used, as no --listen is tls://; write --listen "                               \
     "tls://HOST:PORT or leave it out"
-#define NO_TLS   ": would not be used, as neither --listen nor --connect is tls://; leave it out"
+#define NO_TLS ": would not be used, as neither --listen nor --connect is tls://; leave it out"
+#define SKIP_VERIFY                                                                                \
+    "--insecure-skip-verify is no option of the command line: it exists in a service's block of "  \
+    "a config file only, as insecure_skip_verify = true; give the upstream's CA with --ca instead"
 #define DURATION "not a duration; give a number with a unit, like 500ms, 5s, 10m or 1h"
 
 /* error ends with "...": what comes behind is the address parser's or the TLS module's business. */
-static const struct {
+struct answered {
     const char *line, *error;
-} bad_lines[] = {
+};
+
+static const struct answered bad_lines[] = {
     /* what is required */
     {"esclusa", "--listen: missing; say where consumers connect, like --listen 127.0.0.1:8080"},
     {"esclusa check",
@@ -215,7 +237,6 @@ static const struct {
     {BOTH " --aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
      "--aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: unknown option; esclusa --help lists "
      "them"},
-    /* planned words */
     /* a config file */
     {"esclusa --config /nonexistent/e.cfg",
      "--config '/nonexistent/e.cfg': No such file or directory"},
@@ -240,7 +261,9 @@ static const struct {
     {"esclusa check --explain=all", "--explain 'all': takes no value; write --explain alone"},
     {BOTH " --confg x", "--confg: unknown option; did you mean --config?"},
     {BOTH " --admin 9090", "--admin is not supported yet: ..."},
-    {BOTH " --insecure-skip-verify", "--insecure-skip-verify is no option: ..."},
+    {BOTH " --insecure-skip-verify", SKIP_VERIFY},
+    {BOTH " --insecure-skip-verify=true", SKIP_VERIFY},
+    {BOTH " --insecure", "--insecure: unknown option; esclusa --help lists them"},
     /* words that are no options */
     {BOTH " host:443",
      "'host:443': not an option; addresses are given as --listen ADDR and --connect ADDR"},
@@ -329,8 +352,6 @@ static const struct {
     {TLS_LISTEN, "--listen-cert: missing, and a tls:// listener needs it; give the certificate "
                  "chain: --listen-cert FILE"},
     {TLS_LISTEN " --listen-key k", "--listen-cert: missing, ..."},
-    {TLS_LISTEN " --listen-cert c", "--listen-key: missing, and a tls:// listener needs it; give "
-                                    "the private key: --listen-key FILE"},
     {BOTH " --key k", "--key: given without --cert; give the client certificate that it belongs "
                       "to: --cert FILE"},
     {BOTH " --tls-min 1.3 --tls-max 1.2",
@@ -342,6 +363,95 @@ static const struct {
     {BOTH " --server-name a..b", "--server-name 'a..b'..."},
 };
 
+/* Of TLS: those that use.c and check_tls.c answer. */
+#define LISTEN TLS_LISTEN " --listen-cert c"
+#define OMIT   "; leave one of them out"
+
+static const struct answered bad_tls_lines[] = {
+    /* keys and passphrases */
+    {LISTEN " --listen-cert d --listen-key k",
+     "--listen-key: 1 given for 2 --listen-cert; give one for each, in their order, or none where "
+     "the files of the certificates hold them"},
+    {LISTEN " --listen-key k --listen-key l", "--listen-key: 2 given for 1 --listen-cert; ..."},
+    {BOTH " --key-passphrase env:P",
+     "--key-passphrase: would not be used without --cert; give --cert FILE or leave it out"},
+    {BOTH " --cert c --key-passphrase hunter2",
+     "--key-passphrase: says no place; give file:PATH or env:NAME, where the passphrase is, and "
+     "never the passphrase itself"},
+    {BOTH " --key-passphrase env:P --key-passphrase hunter2",
+     "--key-passphrase: given a second time; give it once"},
+    {BOTH " --cert c --key-passphrase file:", "--key-passphrase: says no place; ..."},
+    {BOTH " --cert c --key-passphrase env:", "--key-passphrase: says no place; ..."},
+    {BOTH " --cert c --key-passphrase env:A=B", "--key-passphrase: says no place; ..."},
+    {LISTEN " --listen-key-passphrase pass:x", "--listen-key-passphrase: says no place; ..."},
+    /* consumers */
+    {LISTEN " --listen-client required",
+     "--listen-client 'required': given without --listen-ca; give the CA of consumers' "
+     "certificates: --listen-ca FILE"},
+    {LISTEN " --listen-client optional", "--listen-client 'optional': given without ..."},
+    {LISTEN " --listen-client none --listen-ca a",
+     "--listen-ca: would not be used, as --listen-client is 'none'" OMIT},
+    {LISTEN " --listen-client none --listen-ca-dir a",
+     "--listen-ca-dir: would not be used, as ..."},
+    {LISTEN " --listen-allow-cn *",
+     "--listen-allow-cn: would check nobody, as consumers are asked for no certificate; give the "
+     "CA of theirs: --listen-ca FILE"},
+    {LISTEN " --listen-allow-ou *", "--listen-allow-ou: would check nobody, ..."},
+    {LISTEN " --listen-allow-dns *", "--listen-allow-dns: would check nobody, ..."},
+    {LISTEN " --listen-allow-uri *", "--listen-allow-uri: would check nobody, ..."},
+    {LISTEN " --listen-allow-pin *", "--listen-allow-pin: would check nobody, ..."},
+    {LISTEN " --listen-crl c", "--listen-crl: would check nobody, ..."},
+    {LISTEN " --listen-crl-dir c", "--listen-crl-dir: would check nobody, ..."},
+    {LISTEN " --listen-client none --listen-allow-uri *",
+     "--listen-allow-uri: would not be used, as --listen-client is 'none'" OMIT},
+    /* what goes without saying */
+    {BOTH " --pins-policy enforce", "--pins-policy: would not be used without --pins; give --pins "
+                                    "sha256//BASE64 or leave it out"},
+    {BOTH " --ocsp off --revocation-policy report",
+     "--revocation-policy: would not be used, as --ocsp is 'off' and there is no --crl; give --crl "
+     "FILE or leave it out"},
+    {BOTH " --resumption false --resumption-age 1m",
+     "--resumption-age: would not be used, as --resumption is false" OMIT},
+    {LISTEN " --listen-tickets false --listen-ticket-keys k",
+     "--listen-ticket-keys: would not be used, as --listen-tickets is false" OMIT},
+    {LISTEN " --listen-tickets false --listen-ticket-rotation 1h",
+     "--listen-ticket-rotation: would not be used, as --listen-tickets is false" OMIT},
+    {LISTEN " --listen-ticket-keys k --listen-ticket-rotation 1h",
+     "--listen-ticket-rotation: would not be used, as the keys of --listen-ticket-keys change when "
+     "its file does" OMIT},
+    {BOTH " --tls-min 1.3 --ciphers AES128-SHA",
+     "--ciphers: would not be used, as it is for TLS 1.2 and --tls-min is 1.3" OMIT},
+    {BOTH " --tls-max 1.2 --ciphersuites TLS_AES_128_GCM_SHA256",
+     "--ciphersuites: would not be used, as it is for TLS 1.3 and --tls-max is 1.2" OMIT},
+    {LISTEN " --tls-min 1.3 --listen-ciphers AES128-SHA",
+     "--listen-ciphers: would not be used, as it is for TLS 1.2 and --listen-tls-min or --tls-min "
+     "is 1.3" OMIT},
+    {LISTEN " --listen-tls-max 1.2 --listen-ciphersuites TLS_AES_128_GCM_SHA256",
+     "--listen-ciphersuites: would not be used, as ..."},
+    {BOTH " --watch false --watch-interval 5s",
+     "--watch-interval: would not be used, as --watch is false" OMIT},
+    {BOTH " --max-handshakes 7", "--max-handshakes" NO_TLS_DOWN},
+    {BOTH " --listen-client none", "--listen-client" NO_TLS_DOWN},
+    {LISTEN " --pins sha256//x", "--pins" NO_TLS_UP},
+    {LISTEN " --resumption false", "--resumption" NO_TLS_UP},
+    /* versions */
+    {LISTEN " --listen-tls-min 1.3 --listen-tls-max 1.2",
+     "--listen-tls-min '1.3': above --listen-tls-max '1.2'; give a --listen-tls-max of 1.3 or "
+     "leave one of them out"},
+    {LISTEN " --listen-tls-min 1.3 --tls-max 1.2",
+     "--listen-tls-min '1.3': above --tls-max '1.2'; give a --tls-max of 1.3 or leave one of them "
+     "out"},
+    {LISTEN " --tls-min 1.3 --listen-tls-max 1.2",
+     "--tls-min '1.3': above --listen-tls-max '1.2'; give a --listen-tls-max of 1.3 or leave one "
+     "of them out"},
+    {LISTEN " --tls-min 1.3 --listen-tls-min 1.3",
+     "--tls-min: would not be used, as no --connect is tls:// and --listen-tls-min is given" OMIT},
+    {LISTEN " --tls-max 1.3 --listen-tls-max 1.3", "--tls-max: would not be used, as no ..."},
+    /* names */
+    {BOTH " --verify-names good.example --verify-names two~words",
+     "--verify-names 'two words' is neither a host name nor an IP address: ..."},
+};
+
 static bool as_expected(const char *text, const char *expected)
 {
     const size_t length = strlen(expected);
@@ -351,24 +461,35 @@ static bool as_expected(const char *text, const char *expected)
     return strcmp(text, expected) == 0;
 }
 
-static void bad_lines_are_answered(void **state)
+static void each_is_answered(const struct answered *lines, size_t count)
 {
-    (void)state;
     size_t wrong = 0;
-    for (size_t i = 0; i < sizeof(bad_lines) / sizeof(bad_lines[0]); i++) {
+    for (size_t i = 0; i < count; i++) {
         struct config c;
         struct error err;
         enum command command = COMMAND_RUN;
-        if (parse(&c, bad_lines[i].line, &command, &err) || !err.set ||
-            !as_expected(err.text, bad_lines[i].error)) {
-            print_error("%s\n  is answered: %s\n  instead of:  %s\n", bad_lines[i].line,
-                        err.set ? err.text : "(nothing)", bad_lines[i].error);
+        if (parse(&c, lines[i].line, &command, &err) || !err.set ||
+            !as_expected(err.text, lines[i].error)) {
+            print_error("%s\n  is answered: %s\n  instead of:  %s\n", lines[i].line,
+                        err.set ? err.text : "(nothing)", lines[i].error);
             wrong++;
         }
         assert_null(strpbrk(err.text, "\n\r\x1b"));
         config_fini(&c);
     }
     assert_int_equal(wrong, 0);
+}
+
+static void bad_lines_are_answered(void **state)
+{
+    (void)state;
+    each_is_answered(bad_lines, sizeof(bad_lines) / sizeof(bad_lines[0]));
+}
+
+static void bad_tls_lines_are_answered(void **state)
+{
+    (void)state;
+    each_is_answered(bad_tls_lines, sizeof(bad_tls_lines) / sizeof(bad_tls_lines[0]));
 }
 
 static void no_argv_at_all(void **state)
@@ -409,6 +530,7 @@ int main(void)
         cmocka_unit_test(good_lines_are_taken),
         cmocka_unit_test(values_land_where_they_belong),
         cmocka_unit_test(bad_lines_are_answered),
+        cmocka_unit_test(bad_tls_lines_are_answered),
         cmocka_unit_test(no_argv_at_all),
         cmocka_unit_test(a_huge_value_is_cut_in_the_answer),
     };

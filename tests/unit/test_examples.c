@@ -30,6 +30,21 @@ static int run(const char *command)
     return system(command); /* NOLINT: words of our own */
 }
 
+/* A revocation list, a PKCS#12 file with its passphrase, and keys of tickets. */
+static int make_others(void)
+{
+    static const char commands[] =
+        "cd '%s' && : >index.txt && umask 077 && "
+        "printf '[ca]\ndefault_ca=x\n[x]\ndatabase=index.txt\ndefault_md=sha256\n' >ca.cnf && "
+        "openssl ca -config ca.cnf -gencrl -crldays 30 -cert ca.pem -keyfile ca.key -out ca.crl "
+        "2>/dev/null && "
+        "echo example >client.pass && openssl pkcs12 -export -in client.pem -inkey client.key "
+        "-passout file:client.pass -out client.p12 && openssl rand -out tickets.key 160";
+    char command[2 * PATH_SIZE];
+    snprintf(command, sizeof(command), commands, folder);
+    return run(command);
+}
+
 static int make_certificates(void **state)
 {
     (void)state;
@@ -39,7 +54,8 @@ static int make_certificates(void **state)
         return -1;
     }
     source_path(script, sizeof(script), "certs/make-certs.sh");
-    snprintf(command, sizeof(command), "'%s' '%s' server client >/dev/null", script, folder);
+    snprintf(command, sizeof(command), "'%s' '%s' server client wildcard >/dev/null", script,
+             folder);
     if (run(command) != 0) {
         return -1;
     }
@@ -48,7 +64,7 @@ static int make_certificates(void **state)
              "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 10 -subj "
              "/CN=short -keyout '%s/client.key' -out '%s/client.pem' 2>/dev/null",
              folder, folder);
-    return run(command);
+    return run(command) != 0 ? -1 : make_others();
 }
 
 static int remove_all(void **state)
@@ -145,7 +161,7 @@ static void every_example_passes(void **state)
     each_example(".inc", &copied, false);
     each_example(".cfg", &copied, false);
     each_example(".cfg", &checked, true);
-    assert_true(checked >= 5);
+    assert_true(checked >= 8);
 }
 
 static void certificates_are_told_with_their_ends(void **state)
@@ -177,12 +193,38 @@ static void what_is_of_no_use_is_not_shown(void **state)
     free(printed);
 }
 
+/* Each certificate of a list, and what does not only refuse. */
+static void lists_and_warnings_are_told(void **state)
+{
+    (void)state;
+    char *printed = check_example("mtls-listener.cfg");
+    const char *first = strstr(printed, "certificate (listen_cert, own): CN=esclusa test server,");
+    const char *second =
+        strstr(printed, "certificate (listen_cert, own): CN=esclusa test wildcard,");
+    assert_true(first != NULL && second != NULL && first < second);
+    assert_non_null(strstr(printed, "\nlisten_client = optional\n"));
+    assert_non_null(strstr(printed, "\nlisten_tickets = false\n"));
+    free(printed);
+
+    printed = check_example("hardened-egress.cfg");
+    assert_non_null(
+        strstr(printed, "\nverify_names = pay.example.com, spiffe://example.com/payments\n"));
+    assert_non_null(strstr(printed, "\nwarning: pins_policy is report: "));
+    free(printed);
+
+    printed = check_example("client-pkcs12.cfg");
+    assert_non_null(strstr(printed, "certificate (cert, own): CN=short,"));
+    assert_null(strstr(printed, "example\n"));
+    free(printed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_example_passes),
         cmocka_unit_test(certificates_are_told_with_their_ends),
         cmocka_unit_test(what_is_of_no_use_is_not_shown),
+        cmocka_unit_test(lists_and_warnings_are_told),
     };
     return cmocka_run_group_tests(tests, make_certificates, remove_all);
 }

@@ -17,9 +17,11 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define WAIT_MS 10000
@@ -238,6 +240,120 @@ static void a_taken_port_starts_nothing(void **state)
     close(taken);
 }
 
+/* ---- reloads ---- */
+
+/* A configuration in a file that is written anew, and how often it was loaded. */
+struct files {
+    char path[64];
+    uint16_t port;
+    atomic_uint loads;
+    atomic_uint signals; /* SIGHUPs to send from within loads */
+};
+
+static void write_config(const struct files *f, const char *settings)
+{
+    FILE *file = fopen(f->path, "w");
+    assert_non_null(file);
+    fprintf(file,
+            "%s\nservices = ( { name = \"one\"; listen = \"127.0.0.1:%u\"; "
+            "connect = \"tcp://127.0.0.1:1\"; } );\n",
+            settings, (unsigned)f->port);
+    assert_int_equal(fclose(file), 0);
+}
+
+static struct snapshot *load_files(void *context, unsigned workers, struct error *err)
+{
+    struct files *f = context;
+    struct config config;
+    struct snapshot *snapshot = NULL;
+    atomic_fetch_add(&f->loads, 1);
+    if (f->signals > 0) {
+        f->signals--;
+        kill(getpid(), SIGHUP);
+    }
+    if (!config_set_up(&config, err))
+        return NULL;
+    if (config_from_file(&config, f->path, err))
+        snapshot = snapshot_create(&config, workers, err);
+    config_fini(&config);
+    return snapshot;
+}
+
+static struct running start_from_files(struct files *f, const struct timespec *since)
+{
+    struct error err;
+    error_init(&err);
+    struct snapshot *snapshot = load_files(f, 0, &err);
+    assert_non_null(snapshot);
+    atomic_store(&f->loads, 0);
+    struct timespec a_tick = {.tv_nsec = 20000000}; /* time stamps of files are that coarse */
+    nanosleep(&a_tick, NULL);
+    if (since->tv_sec != 0)
+        write_config(f, "watch_interval = \"100ms\"; drain_timeout = \"1s\";");
+    struct snapshot_source source = {.load = load_files, .context = f, .since = *since};
+    struct running r = {.gateway = gateway_create(snapshot, &source, &err)};
+    assert_non_null(r.gateway);
+    snapshot_unref(&snapshot);
+    pthread_create(&r.thread, NULL, run, &r);
+    return r;
+}
+
+static void wait_for_loads(struct files *f, unsigned count)
+{
+    struct timespec a_while = {.tv_nsec = 10000000};
+    for (int ms = 0; atomic_load(&f->loads) < count && ms < WAIT_MS; ms += 10)
+        nanosleep(&a_while, NULL);
+    assert_true(atomic_load(&f->loads) >= count);
+}
+
+static struct files make_files(void)
+{
+    struct files f = {.path = "/tmp/esclusa-gateway-XXXXXX", .port = free_port()};
+    int fd = mkstemp(f.path);
+    assert_true(fd >= 0);
+    close(fd);
+    write_config(&f, "watch_interval = \"100ms\";");
+    return f;
+}
+
+static void a_file_that_changed_while_it_was_first_read_is_read_again(void **state)
+{
+    (void)state;
+    struct files f = make_files();
+    struct timespec since;
+    clock_gettime(CLOCK_REALTIME, &since);
+    struct running r = start_from_files(&f, &since);
+    wait_for_loads(&f, 1);
+    struct timespec a_while = {.tv_nsec = 500000000};
+    nanosleep(&a_while, NULL);
+    assert_int_equal(atomic_load(&f.loads), 1); /* and once only */
+    kill(getpid(), SIGTERM);
+    stop(&r);
+    unlink(f.path);
+}
+
+static void one_asked_for_during_another_follows_it(void **state)
+{
+    (void)state;
+    struct files f = make_files();
+    struct timespec unknown = {0};
+    int before = count_descriptors();
+    struct running r = start_from_files(&f, &unknown);
+    f.signals = 20;
+    kill(getpid(), SIGHUP);
+    wait_for_loads(&f, 21);
+    struct timespec a_while = {.tv_nsec = 300000000};
+    nanosleep(&a_while, NULL);
+    assert_int_equal(atomic_load(&f.loads), 21);
+    close(dial(f.port));
+    write_config(&f, "idle_timeout");
+    wait_for_loads(&f, 22); /* the watch, with a configuration that does not load */
+    kill(getpid(), SIGTERM);
+    stop(&r);
+    unlink(f.path);
+    assert_int_equal(count_descriptors(), before);
+}
+
 int main(void)
 {
     gateway_block_signals();
@@ -247,6 +363,8 @@ int main(void)
         cmocka_unit_test(a_consumer_whose_upstream_is_not_there_is_reset),
         cmocka_unit_test(drain_ends_a_session_at_its_deadline_and_a_second_signal_at_once),
         cmocka_unit_test(a_taken_port_starts_nothing),
+        cmocka_unit_test(a_file_that_changed_while_it_was_first_read_is_read_again),
+        cmocka_unit_test(one_asked_for_during_another_follows_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

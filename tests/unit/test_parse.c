@@ -73,8 +73,9 @@ static void values_land_where_they_belong(void **state)
     assert_string_equal(s->listen.items[0], "tls://[::1]:8443");
     assert_int_equal(s->connect.count, 2);
     assert_string_equal(s->connect.items[1], "b:2");
-    assert_string_equal(s->listen_cert, "lc");
-    assert_string_equal(s->listen_key, "lk");
+    assert_int_equal(s->listen_cert.count, 1);
+    assert_string_equal(s->listen_cert.items[0], "lc");
+    assert_string_equal(s->listen_key.items[0], "lk");
     assert_string_equal(s->listen_ca, "la");
     assert_string_equal(s->ca, "ca");
     assert_string_equal(s->ca_dir, "cd");
@@ -96,6 +97,88 @@ static void values_land_where_they_belong(void **state)
     config_fini(&c);
 }
 
+static void tls_values_land_where_they_belong(void **state)
+{
+    (void)state;
+    struct config c;
+    taken(&c, "watch = true; watch_interval = \"500ms\"; allow_weaker = true; max_handshakes = 9;\n"
+              "services = ( { name = \"one\"; listen = \"tls://[::1]:8443\"; connect = \"a:1\";"
+              " listen_cert = [\"c1\", \"c2\"]; listen_key = (\"k1\", \"k2\");"
+              " listen_key_passphrase = \"env:L\"; listen_sni_strict = true;"
+              " listen_ocsp = \"o\"; listen_ca_dir = \"lad\"; listen_client = \"optional\";"
+              " listen_allow_cn = \"cn*\"; listen_allow_pin = [\"p1\", \"p2\"];"
+              " listen_crl = \"lcrl\"; listen_tickets = true; listen_ticket_rotation = \"1h\";"
+              " listen_alpn = [\"h2\", \"http/1.1\"]; listen_security_level = 3;"
+              " listen_tls_min = \"1.3\"; cert = \"c\"; key_passphrase = \"file:/p\";"
+              " verify_names = [\"a\", \"spiffe://b/c\"]; names_policy = \"report\";"
+              " x509_strict = \"on\"; pins = [\"p\"]; pins_policy = \"report\"; crl_dir = \"cd\";"
+              " ocsp = \"require\"; revocation_policy = \"report\"; tlsa = \"3 1 1 00\";"
+              " on_revoked = \"close\"; resumption = true; resumption_age = \"1m\";"
+              " alpn = \"h2\"; groups = \"g\"; ciphers = \"x\"; ciphersuites = \"y\";"
+              " sigalgs = \"z\"; security_level = 0; } );");
+    const struct service_config *s = &c.services[0];
+    assert_true(c.watch && c.allow_weaker);
+    assert_int_equal(c.watch_interval, 500);
+    assert_int_equal(c.max_handshakes, 9);
+    assert_int_equal(s->listen_cert.count, 2);
+    assert_string_equal(s->listen_key.items[1], "k2");
+    assert_string_equal(s->listen_key_passphrase, "env:L");
+    assert_int_equal(s->listen_sni_strict, 1);
+    assert_string_equal(s->listen_ocsp.items[0], "o");
+    assert_string_equal(s->listen_ca_dir, "lad");
+    assert_int_equal(s->listen_client, TLS_CLIENT_OPTIONAL);
+    assert_string_equal(s->listen_allow_cn.items[0], "cn*");
+    assert_int_equal(s->listen_allow_pin.count, 2);
+    assert_string_equal(s->listen_crl, "lcrl");
+    assert_int_equal(s->listen_ticket_rotation, 3600000);
+    assert_string_equal(s->listen_alpn.items[1], "http/1.1");
+    assert_int_equal(s->listen_security_level, 3);
+    assert_int_equal(s->listen_tls_min, TLS_1_3);
+    assert_string_equal(s->key_passphrase, "file:/p");
+    assert_string_equal(s->verify_names.items[1], "spiffe://b/c");
+    assert_int_equal(s->names_policy, TLS_POLICY_REPORT);
+    assert_int_equal(s->x509_strict, TLS_STRICT_ON);
+    assert_string_equal(s->pins.items[0], "p");
+    assert_int_equal(s->pins_policy, TLS_POLICY_REPORT);
+    assert_string_equal(s->crl_dir, "cd");
+    assert_int_equal(s->ocsp, TLS_OCSP_REQUIRE);
+    assert_int_equal(s->revocation_policy, TLS_POLICY_REPORT);
+    assert_string_equal(s->tlsa.items[0], "3 1 1 00");
+    assert_int_equal(s->on_revoked, REVOKED_CLOSE);
+    assert_int_equal(s->resumption_age, 60000);
+    assert_string_equal(s->alpn.items[0], "h2");
+    assert_string_equal(s->sigalgs, "z");
+    assert_int_equal(s->security_level, 0);
+    config_fini(&c);
+    taken(&c, "services = ( { name = \"x\"; " REST "insecure_skip_verify = true; ca = \"a\";"
+              " server_name = \"b\"; } );");
+    assert_true(c.services[0].insecure_skip_verify);
+    config_fini(&c);
+}
+
+/* A value that the row takes, as a file has it. */
+static void write_example(const struct option_row *row, char *dst, size_t size)
+{
+    switch (row->type) {
+    case OPTION_TEXT:
+    case OPTION_TEXT_LIST:
+        snprintf(dst, size, "\"a:1\"");
+        return;
+    case OPTION_NUMBER:
+        snprintf(dst, size, "%lld", (long long)row->max);
+        return;
+    case OPTION_DURATION:
+        snprintf(dst, size, "\"1d\"");
+        return;
+    case OPTION_CHOICE:
+        snprintf(dst, size, "\"%s\"", row->choices[0].word);
+        return;
+    case OPTION_FLAG:
+        snprintf(dst, size, "true");
+        return;
+    }
+}
+
 /* Whoever adds a row has it in the file too. */
 static void every_row_may_stand_in_its_place(void **state)
 {
@@ -103,18 +186,9 @@ static void every_row_may_stand_in_its_place(void **state)
     for (size_t i = 0; i < option_count; i++) {
         const struct option_row *row = &option_table[i];
         char text[512];
-        char number[32];
+        char value[64];
         size_t length = 0;
-        snprintf(number, sizeof(number), "%lld", (long long)row->max);
-        const char *value = row->type == OPTION_NUMBER     ? number
-                            : row->type == OPTION_DURATION ? "\"1d\""
-                            : row->type == OPTION_CHOICE   ? NULL
-                                                           : "\"a:1\"";
-        char choice[64];
-        if (value == NULL) {
-            snprintf(choice, sizeof(choice), "\"%s\"", row->choices[0].word);
-            value = choice;
-        }
+        write_example(row, value, sizeof(value));
         const bool global = row->scope == OPTION_GLOBAL;
         assert_true(
             str_append(text, sizeof(text), &length,
@@ -332,6 +406,11 @@ static void traps(void **state)
             "t.cfg:1: 4294967298: a number above 2147483647; no setting takes that");
     refused("workers = 0x100000001; " ONE,
             "t.cfg:1: 0x100000001: a number above 2147483647; no setting takes that");
+    refused("\nmax_handshakes = 7; " ONE,
+            "t.cfg:2: max_handshakes: would not be used, as no listen is tls://; write listen = "
+            "\"tls://HOST:PORT\" or leave it out");
+    refused("watch = \"true\"; " ONE,
+            "t.cfg:1: watch: found a string; give true or false without quotes");
     refused("workers = -3; " ONE, "t.cfg:1: workers '-3': not a whole number; give 1 to 256");
     refused("\nlog_level = \"a\\x00b\"; " ONE, "t.cfg:2: a NUL (\\x00) in a string; leave it out");
     refused("", "t.cfg:1: services: missing; give services = ( { name = \"...\"; listen = \"...\"; "
@@ -450,6 +529,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_land_where_they_belong),
+        cmocka_unit_test(tls_values_land_where_they_belong),
         cmocka_unit_test(every_row_may_stand_in_its_place),
         cmocka_unit_test(defaults_come_first),
         cmocka_unit_test(odd_but_right),

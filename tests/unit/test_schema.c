@@ -31,6 +31,28 @@ static const struct option_row *row_of(const char *name)
     return row;
 }
 
+static void weaker_fits_the_type(const struct option_row *row)
+{
+    const bool ordered = row->type == OPTION_NUMBER || row->type == OPTION_DURATION ||
+                         row->type == OPTION_CHOICE || row->type == OPTION_FLAG;
+    switch (row->weaker) {
+    case WEAKER_NEVER:
+        return;
+    case WEAKER_IF_LESS:
+    case WEAKER_IF_MORE:
+        assert_true(ordered);
+        break;
+    case WEAKER_IF_GONE:
+        assert_false(ordered);
+        break;
+    }
+    assert_int_equal(row->scope, OPTION_SERVICE); /* global ones are not compared */
+    /* Weakest first: so a lesser value verifies less. */
+    for (size_t i = 1; row->choices != NULL && row->choices[i].word != NULL; i++) {
+        assert_true(row->choices[i - 1].value < row->choices[i].value);
+    }
+}
+
 static void rows_are_sound(void **state)
 {
     (void)state;
@@ -45,8 +67,18 @@ static void rows_are_sound(void **state)
         }
         char flag[OPTION_FLAG_MAX];
         option_flag(row, flag, sizeof(flag));
-        assert_ptr_equal(option_by_flag(flag), row);
+        assert_true(strlen(flag) < OPTION_FLAG_MAX - 1); /* not cut */
+        assert_ptr_equal(option_by_flag(flag), row->file_only ? NULL : row);
         assert_ptr_equal(option_by_name(row->name), row);
+        weaker_fits_the_type(row);
+        assert_true(!row->path || row->type == OPTION_TEXT || row->type == OPTION_TEXT_LIST);
+        assert_true(i > 0 || row->heading != NULL);
+        /* What stands for "not given" is none of the words. */
+        if (row->type == OPTION_CHOICE && row->default_text == NULL) {
+            for (const struct option_choice *c = row->choices; c->word != NULL; c++) {
+                assert_true(c->value != 0);
+            }
+        }
         for (size_t j = 0; j < i; j++) {
             assert_true(row->letter == 0 || row->letter != option_table[j].letter);
             assert_true(row->scope != option_table[j].scope ||
@@ -65,6 +97,7 @@ static void flags(void **state)
     assert_ptr_equal(option_by_flag("-c"), row_of("connect"));
     assert_null(option_by_flag("--half_closed_timeout"));
     assert_null(option_by_flag("--list"));
+    assert_null(option_by_flag("--insecure-skip-verify")); /* in the file only */
     assert_null(option_by_flag("-x"));
     assert_null(option_by_flag("-"));
     assert_null(option_by_name("half-closed-timeout"));
@@ -95,6 +128,26 @@ static void defaults(void **state)
     assert_int_equal(s->half_closed_timeout, 300000);
     assert_int_equal(s->half_close, HALF_CLOSE_ON);
     assert_int_equal(s->missing_close_notify, CUT_RESET);
+    /* Safe by default. */
+    assert_false(s->insecure_skip_verify);
+    assert_int_equal(s->names_policy, TLS_POLICY_ENFORCE);
+    assert_int_equal(s->pins_policy, TLS_POLICY_ENFORCE);
+    assert_int_equal(s->revocation_policy, TLS_POLICY_ENFORCE);
+    assert_int_equal(s->x509_strict, TLS_STRICT_REPORT);
+    assert_int_equal(s->ocsp, TLS_OCSP_PREFER);
+    assert_int_equal(s->on_revoked, REVOKED_LOG);
+    assert_int_equal(s->security_level, 2);
+    assert_int_equal(s->listen_security_level, 2);
+    assert_int_equal(s->listen_client, TLS_CLIENT_AUTO);
+    assert_int_equal(s->listen_tls_min, TLS_NEWEST);
+    assert_true(s->resumption && s->listen_tickets);
+    assert_false(s->listen_sni_strict);
+    assert_int_equal(s->resumption_age, 3600000);
+    assert_int_equal(s->listen_ticket_rotation, 12 * 3600000);
+    assert_true(c.watch);
+    assert_false(c.allow_weaker);
+    assert_int_equal(c.watch_interval, 2000);
+    assert_int_equal(c.max_handshakes, 1024);
     config_fini(&c);
     assert_null(c.services);
     config_fini(&c); /* harmless */
@@ -125,6 +178,19 @@ static const struct {
     {"log_level", "error", "error"},
     {"log_level", "debug", "debug"},
     {"log_format", "json", "json"},
+    {"watch", "false", "false"},
+    {"allow_weaker", "true", "true"},
+    {"insecure_skip_verify", "true", "true"},
+    {"x509_strict", "on", "on"},
+    {"ocsp", "require", "require"},
+    {"listen_client", "optional", "optional"},
+    {"listen_tls_min", "1.3", "1.3"},
+    {"security_level", "0", "0"},
+    {"security_level", "5", "5"},
+    {"resumption_age", "1s", "1s"},
+    {"watch_interval", "100ms", "100ms"},
+    {"pins", "sha256//x", "sha256//x"},
+    {"on_revoked", "close", "close"},
 };
 
 static void values_are_stored_and_shown(void **state)
@@ -170,6 +236,14 @@ static const struct {
     {"drain_timeout", "366d", "'366d': out of range; give 0 to 365d"},
     {"tls_min", "1.1", "'1.1': unknown; give 1.2 or 1.3"},
     {"half_close", "ON", "'ON': unknown; give on, tls13 or off"},
+    {"watch", "yes", "'yes': neither true nor false; give one of these"},
+    {"resumption", "TRUE", "'TRUE': neither true nor false; give one of these"},
+    {"listen_tickets", "", "'': empty; give true|false"},
+    {"security_level", "6", "'6': out of range; give 0 to 5"},
+    {"ocsp", "always", "'always': unknown; give off, prefer or require"},
+    {"listen_client", "maybe", "'maybe': unknown; give none, optional or required"},
+    {"resumption_age", "999ms", "'999ms': out of range; give 1s to 365d"},
+    {"watch_interval", "10ms", "'10ms': out of range; give 100ms to 365d"},
     {"log_level", "loud", "'loud': unknown; give error, warn, info or debug"},
     {"log_level", "a\nb\x1b[1m", "'a\\x0ab\\x1b[1m': unknown; give error, warn, info or debug"},
 };
@@ -220,13 +294,55 @@ static void what_is_not_set_shows_as_nothing(void **state)
     struct config c;
     char shown[64] = "x";
     init(&c);
-    static const char *const names[] = {"workers", "ca", "listen", "tls_max"};
+    static const char *const names[] = {
+        "workers", "ca", "listen", "tls_max", "listen_client", "listen_tls_min", "pins"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         const struct option_row *row = row_of(names[i]);
         option_format(row, config_base_of(&c, row), shown, sizeof(shown));
         assert_string_equal(shown, "");
     }
     config_fini(&c);
+}
+
+static void values_are_compared_whole(void **state)
+{
+    (void)state;
+    struct config a, b;
+    struct error err;
+    char word[300];
+    char shown[64];
+    init(&a);
+    init(&b);
+    error_init(&err);
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option_row *row = &option_table[i];
+        assert_true(option_equal(row, config_base_of(&a, row), config_base_of(&b, row)));
+    }
+    /* Alike for longer than is ever shown. */
+    memset(word, 'x', sizeof(word));
+    word[sizeof(word) - 1] = '\0';
+    const struct option_row *pins = row_of("pins");
+    assert_true(option_store(pins, &a.services[0], word, &err));
+    assert_true(option_store(pins, &b.services[0], word, &err));
+    assert_true(option_equal(pins, &a.services[0], &b.services[0]));
+    assert_true(option_store(pins, &b.services[0], "y", &err));
+    assert_false(option_equal(pins, &a.services[0], &b.services[0]));
+    assert_true(option_store(pins, &a.services[0], "z", &err));
+    assert_false(option_equal(pins, &a.services[0], &b.services[0]));
+    assert_true(option_store(row_of("ca"), &a.services[0], "z", &err));
+    assert_false(option_equal(row_of("ca"), &a.services[0], &b.services[0]));
+    assert_true(option_store(row_of("watch"), &a, "false", &err));
+    assert_false(option_equal(row_of("watch"), &a, &b));
+
+    option_show(row_of("crl"), &a.services[0], shown, sizeof(shown));
+    assert_string_equal(shown, "none");
+    option_show(row_of("ca"), &a.services[0], shown, sizeof(shown));
+    assert_string_equal(shown, "z");
+    option_show(pins, &a.services[0], shown, sizeof(shown));
+    assert_int_equal(strlen(shown), sizeof(shown) - 1);
+    assert_string_equal(shown + sizeof(shown) - 5, "x...");
+    config_fini(&a);
+    config_fini(&b);
 }
 
 static void quotes(void **state)
@@ -271,10 +387,17 @@ static void help_has_every_option_and_short_lines(void **state)
         option_flag(&option_table[i], flag, sizeof(flag));
         assert_true(
             str_append(wanted, sizeof(wanted), &length, "%s %s", flag, option_table[i].argument));
-        if (strstr(text, wanted) == NULL) {
-            fail_msg("not in --help: %s", wanted);
+        if ((strstr(text, wanted) == NULL) != option_table[i].file_only) {
+            fail_msg("in --help, or not in it: %s", wanted);
+        }
+        if (option_table[i].heading != NULL) {
+            length = 0;
+            assert_true(
+                str_append(wanted, sizeof(wanted), &length, "\n\n%s\n", option_table[i].heading));
+            assert_non_null(strstr(text, wanted));
         }
     }
+    assert_null(strstr(text, "insecure"));
     assert_non_null(strstr(text, "-V, --version"));
     assert_non_null(strstr(text, "-h, --help"));
     for (const char *line = text; *line != '\0';) {
@@ -299,13 +422,18 @@ static void docs_row(const struct option_row *row, char *dst, size_t size)
     char flag[OPTION_FLAG_MAX];
     size_t length = 0;
     option_flag(row, flag, sizeof(flag));
-    assert_true(str_append(dst, size, &length, "| `"));
-    if (row->letter != '\0') {
-        assert_true(str_append(dst, size, &length, "-%c, ", row->letter));
+    if (row->file_only) {
+        assert_true(str_append(dst, size, &length, "| (file only)"));
+    } else {
+        assert_true(str_append(dst, size, &length, "| `"));
+        if (row->letter != '\0') {
+            assert_true(str_append(dst, size, &length, "-%c, ", row->letter));
+        }
+        assert_true(str_append(dst, size, &length, "%s ", flag));
+        append_cell(dst, size, &length, row->argument);
+        assert_true(str_append(dst, size, &length, "`"));
     }
-    assert_true(str_append(dst, size, &length, "%s ", flag));
-    append_cell(dst, size, &length, row->argument);
-    assert_true(str_append(dst, size, &length, "` | `%s` | ", row->name));
+    assert_true(str_append(dst, size, &length, " | `%s` | ", row->name));
     append_cell(dst, size, &length,
                 row->default_text != NULL ? row->default_text : row->default_note);
     assert_true(str_append(dst, size, &length, " | "));
@@ -334,25 +462,43 @@ static char *read_docs(void)
     return text;
 }
 
+/* One table a heading. */
+static void docs_head(const struct option_row *row, char *dst, size_t size)
+{
+    size_t length = 0;
+    assert_true(str_append(dst, size, &length,
+                           "%s### %s\n\n| option | config name | default | meaning |\n"
+                           "|---|---|---|---|\n",
+                           row == option_table ? "" : "\n", row->heading));
+}
+
+static const char *docs_expect(const char *at, const char *wanted)
+{
+    if (strncmp(at, wanted, strlen(wanted)) != 0) {
+        fail_msg("docs/configuration.md must have:\n%sand has:\n%.*s", wanted,
+                 (int)strcspn(at, "\n"), at);
+    }
+    return at + strlen(wanted);
+}
+
 static void docs_table_is_the_option_table(void **state)
 {
     (void)state;
-    static const char head[] = "| option | config name | default | meaning |\n|---|---|---|---|\n";
+    char wanted[1024];
     char *docs = read_docs();
-    const char *at = docs == NULL ? NULL : strstr(docs, head);
+    docs_head(option_table, wanted, sizeof(wanted));
+    const char *at = docs == NULL ? NULL : strstr(docs, wanted);
     if (at == NULL) {
         fail_msg("no option table in docs/configuration.md");
         return;
     }
-    at += strlen(head);
     for (size_t i = 0; i < option_count; i++) {
-        char wanted[1024];
-        docs_row(&option_table[i], wanted, sizeof(wanted));
-        if (strncmp(at, wanted, strlen(wanted)) != 0) {
-            fail_msg("row %zu of docs/configuration.md must be:\n%sand is:\n%.*s", i + 1, wanted,
-                     (int)strcspn(at, "\n"), at);
+        if (option_table[i].heading != NULL) {
+            docs_head(&option_table[i], wanted, sizeof(wanted));
+            at = docs_expect(at, wanted);
         }
-        at += strlen(wanted);
+        docs_row(&option_table[i], wanted, sizeof(wanted));
+        at = docs_expect(at, wanted);
     }
     assert_true(*at != '|'); /* no row more */
 }
@@ -367,6 +513,7 @@ int main(void)
         cmocka_unit_test(bad_values_are_named),
         cmocka_unit_test(a_list_grows_and_a_text_is_replaced),
         cmocka_unit_test(what_is_not_set_shows_as_nothing),
+        cmocka_unit_test(values_are_compared_whole),
         cmocka_unit_test(quotes),
         cmocka_unit_test(help_has_every_option_and_short_lines),
         cmocka_unit_test(docs_table_is_the_option_table),

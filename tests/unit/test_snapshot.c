@@ -155,6 +155,9 @@ static void assert_described(const struct snapshot *s, size_t listener, const ch
 
 /* ---- what it holds ---- */
 
+#define UP   "-l", "8080", "-c", "host:443"
+#define DOWN "-l", "tls://127.0.0.1:8443", "-c", "tcp://host:80"
+
 static void a_plain_relay(void **state)
 {
     (void)state;
@@ -179,7 +182,7 @@ static void a_plain_relay(void **state)
     assert_string_equal(service->listeners[1].text, "unix:@in");
     assert_int_equal(service->upstreams[0].endpoint.scheme, NET_TCP);
     assert_string_equal(service->upstreams[0].text, "tcp://host:80");
-    assert_string_equal(service->upstreams[0].expected.text, "");
+    assert_string_equal(service->upstreams[0].peer.server_name.text, "");
     assert_int_equal(service->upstreams[1].endpoint.scheme, NET_UNIX);
     assert_null(service->upstream_tls);
     assert_null(service->downstream_tls);
@@ -208,17 +211,47 @@ static void each_upstream_must_bear_its_own_name(void **state)
         "-l", "8080", "-c", "a.example:443", "-c", "192.0.2.7:443", "-c", "tls://[2001:db8::1]:443",
         "-c", "tls://[fe80::1%lo]:443", "-c", "tcp://plain:80", "--ca", "$CERT"));
     const struct service *service = &s->services[0];
-    assert_string_equal(service->upstreams[0].expected.text, "a.example");
-    assert_false(service->upstreams[0].expected.is_ip);
-    assert_string_equal(service->upstreams[1].expected.text, "192.0.2.7");
-    assert_true(service->upstreams[1].expected.is_ip);
-    assert_string_equal(service->upstreams[2].expected.text, "2001:db8::1");
-    assert_true(service->upstreams[2].expected.is_ip);
-    assert_string_equal(service->upstreams[3].expected.text, "fe80::1");
-    assert_true(service->upstreams[3].expected.is_ip);
-    assert_string_equal(service->upstreams[4].expected.text, "");
+    assert_string_equal(service->upstreams[0].peer.server_name.text, "a.example");
+    assert_int_equal(service->upstreams[0].peer.server_name.kind, TLS_NAME_DNS);
+    assert_string_equal(service->upstreams[1].peer.server_name.text, "192.0.2.7");
+    assert_int_equal(service->upstreams[1].peer.server_name.kind, TLS_NAME_IP);
+    assert_string_equal(service->upstreams[2].peer.server_name.text, "2001:db8::1");
+    assert_int_equal(service->upstreams[2].peer.server_name.kind, TLS_NAME_IP);
+    assert_string_equal(service->upstreams[3].peer.server_name.text, "fe80::1");
+    assert_int_equal(service->upstreams[3].peer.server_name.kind, TLS_NAME_IP);
+    assert_string_equal(service->upstreams[4].peer.server_name.text, "");
     assert_non_null(service->upstream_tls);
     assert_null(service->downstream_tls);
+    for (size_t i = 0; i < 4; i++) {
+        const struct tls_peer *peer = &service->upstreams[i].peer;
+        assert_int_equal(peer->name_count, 1);
+        assert_ptr_equal(peer->names, &peer->server_name);
+        for (size_t j = 0; j < i; j++) {
+            assert_true(peer->id != service->upstreams[j].peer.id);
+        }
+    }
+    snapshot_unref(&s);
+}
+
+/* What is sent as SNI and what must be in the certificate are two settings. */
+static void verify_names_are_apart_from_the_server_name(void **state)
+{
+    (void)state;
+    struct snapshot *s =
+        snapshot_of(WORDS(UP, "-c", "192.0.2.7:443", "--ca", "$CERT", "--verify-names",
+                          "A.example.", "--verify-names", "spiffe://Trust/Path"));
+    const struct service *service = &s->services[0];
+    for (size_t i = 0; i < 2; i++) {
+        const struct tls_peer *peer = &service->upstreams[i].peer;
+        assert_string_equal(peer->server_name.text, i == 0 ? "host" : "192.0.2.7");
+        assert_int_equal(peer->name_count, 2);
+        assert_string_equal(peer->names[0].text, "a.example");
+        assert_string_equal(peer->names[1].text, "spiffe://trust/Path");
+        assert_int_equal(peer->names[1].kind, TLS_NAME_URI);
+    }
+    char sentence[SERVICE_TEXT_MAX];
+    service_describe(service, &service->listeners[0], sentence, sizeof(sentence));
+    assert_non_null(strstr(sentence, " verified as a.example or spiffe://trust/Path against "));
     snapshot_unref(&s);
 }
 
@@ -229,9 +262,9 @@ static void server_name_is_for_all(void **state)
         snapshot_of(WORDS("-l", "8080", "-c", "a:443", "-c", "192.0.2.7:443", "--server-name",
                           "b.example", "--ca", "$CERT", "--cert", "$BOTH"));
     const struct service *service = &s->services[0];
-    assert_string_equal(service->upstreams[0].expected.text, "b.example");
-    assert_string_equal(service->upstreams[1].expected.text, "b.example");
-    assert_false(service->upstreams[1].expected.is_ip);
+    assert_string_equal(service->upstreams[0].peer.server_name.text, "b.example");
+    assert_string_equal(service->upstreams[1].peer.server_name.text, "b.example");
+    assert_int_equal(service->upstreams[1].peer.server_name.kind, TLS_NAME_DNS);
 
     char expected[1024];
     size_t length = 0;
@@ -248,9 +281,8 @@ static void server_name_is_for_all(void **state)
 static void a_tls_listener(void **state)
 {
     (void)state;
-    struct snapshot *s =
-        snapshot_of(WORDS("-l", "tls://127.0.0.1:8443", "-l", "8080", "-c", "tcp://host:80",
-                          "--listen-cert", "$CERT", "--listen-key", "$KEY"));
+    struct snapshot *s = snapshot_of(WORDS("-l", "tls://127.0.0.1:8443", "-l", "8080", "-c",
+                                           "tcp://host:80", "--listen-cert", "$BOTH"));
     assert_null(s->services[0].upstream_tls);
     assert_non_null(s->services[0].downstream_tls);
     assert_described(s, 0, "tls://127.0.0.1:8443 -> tcp://host:80 in plain");
@@ -270,10 +302,57 @@ static void a_tls_listener(void **state)
     snapshot_unref(&s);
 }
 
-/* ---- what goes wrong ---- */
+/* From a file: the text is that of a service's block, with $CERT and the like. */
+static struct snapshot *snapshot_of_text(const char *text, struct error *err)
+{
+    struct config c;
+    char *replaced = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&replaced, &size);
+    assert_non_null(out);
+    for (const char *p = text; *p != '\0'; p++) {
+        if (strncmp(p, "$CERT", 5) == 0) {
+            fputs(cert_path, out);
+            p += 4;
+        } else if (strncmp(p, "$BOTH", 5) == 0) {
+            fputs(both_path, out);
+            p += 4;
+        } else {
+            fputc(*p, out);
+        }
+    }
+    assert_int_equal(fclose(out), 0);
+    error_init(err);
+    assert_true(config_set_up(&c, err));
+    if (!config_from_text(&c, "t.cfg", replaced, size, err)) {
+        fail_msg("%s", err->text);
+    }
+    struct snapshot *s = snapshot_create(&c, 1, err);
+    config_fini(&c);
+    free(replaced);
+    return s;
+}
 
-#define UP   "-l", "8080", "-c", "host:443"
-#define DOWN "-l", "tls://127.0.0.1:8443", "-c", "tcp://host:80"
+/* What `defaults` says of consumers is not for a service that wants none of their certificates. */
+static void a_listener_opts_out(void **state)
+{
+    (void)state;
+    struct error err;
+    struct snapshot *s = snapshot_of_text(
+        "defaults = { listen_ca = \"$CERT\"; listen_allow_cn = \"x\"; listen_cert = \"$BOTH\"; "
+        "connect_timeout = \"1s\"; };\nservices = (\n"
+        "{ name = \"a\"; listen = \"tls://127.0.0.1:1\"; connect = \"tcp://h:80\"; "
+        "listen_client = \"none\"; },\n"
+        "{ name = \"b\"; listen = \"tls://127.0.0.1:2\"; connect = \"tcp://h:80\"; } );",
+        &err);
+    assert_non_null(s);
+    assert_described(s, 0, "tls://127.0.0.1:1 -> tcp://h:80 in plain");
+    assert_string_equal(tls_profile_trust(s->services[0].downstream_tls),
+                        "no consumer certificates");
+    snapshot_unref(&s);
+}
+
+/* ---- what goes wrong ---- */
 
 static void bad_files_are_named_and_the_config_stays(void **state)
 {
@@ -385,15 +464,18 @@ static void what_would_run(void **state)
     struct snapshot *s = snapshot_of(WORDS("-l", "8080", "-l", "unix:/a\\b", "-c", "tcp://host:80",
                                            "--workers", "2", "--idle-timeout", "90s",
                                            "--half-close", "tls13", "--drain-timeout", "0"));
+    /* What only TLS would use is left out. */
     assert_printed(s, "workers = 2\n"
                       "drain_timeout = 0\n"
+                      "watch = true\n"
+                      "watch_interval = 2s\n"
+                      "allow_weaker = false\n"
                       "log_level = info\n"
                       "log_format = text\n"
                       "\n"
                       "[service default]\n"
                       "listen = 8080, unix:/a\\x5cb\n"
                       "connect = tcp://host:80\n"
-                      "tls_min = 1.2\n"
                       "backlog = 4096\n"
                       "connect_timeout = 10s\n"
                       "handshake_timeout = 10s\n"
@@ -412,15 +494,97 @@ static void the_same_as_json(void **state)
     struct snapshot *s =
         snapshot_of(WORDS("check", "--format", "json", "-l", "8080", "-l", "unix:/a\"b\xc3", "-c",
                           "tcp://host:80", "--workers", "2"));
-    assert_printed(s, "{\"settings\":{\"workers\":2,\"drain_timeout\":\"5s\",\"log_level\":"
-                      "\"info\",\"log_format\":\"text\"},\"services\":[{\"name\":\"default\","
-                      "\"settings\":{\"listen\":[\"8080\",\"unix:/a\\\"b\\u00c3\"],"
-                      "\"connect\":[\"tcp://host:80\"],\"tls_min\":\"1.2\",\"backlog\":4096,"
-                      "\"connect_timeout\":\"10s\",\"handshake_timeout\":\"10s\","
-                      "\"idle_timeout\":\"1h\",\"half_closed_timeout\":\"5m\",\"half_close\":"
-                      "\"on\",\"missing_close_notify\":\"reset\"},\"listeners\":[\"tcp://"
-                      "127.0.0.1:8080 -> tcp://host:80 in plain\",\"unix:/a\\\"b\\u00c3 -> "
-                      "tcp://host:80 in plain\"],\"certificates\":[]}]}\n");
+    assert_printed(
+        s, "{\"settings\":{\"workers\":2,\"drain_timeout\":"
+           "\"5s\",\"watch\":true,\"watch_interval\":\"2s\",\"allow_weaker\":false,"
+           "\"log_level\":\"info\",\"log_format\":\"text\"},\"services\":[{\"name\":\"default\","
+           "\"settings\":{\"listen\":[\"8080\",\"unix:/a\\\"b\\u00c3\"],"
+           "\"connect\":[\"tcp://host:80\"],\"backlog\":4096,"
+           "\"connect_timeout\":\"10s\",\"handshake_timeout\":\"10s\","
+           "\"idle_timeout\":\"1h\",\"half_closed_timeout\":\"5m\",\"half_close\":"
+           "\"on\",\"missing_close_notify\":\"reset\"},\"listeners\":[\"tcp://"
+           "127.0.0.1:8080 -> tcp://host:80 in plain\",\"unix:/a\\\"b\\u00c3 -> "
+           "tcp://host:80 in plain\"],\"warnings\":[],\"certificates\":[]}]}\n");
+    snapshot_unref(&s);
+}
+
+static char *printed(const struct snapshot *s)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    snapshot_print(s, out);
+    assert_int_equal(fclose(out), 0);
+    return text;
+}
+
+static void assert_has(const char *text, const char *part, bool has)
+{
+    if ((strstr(text, part) != NULL) != has) {
+        fail_msg("%s: %s\n%s", has ? "not there" : "there", part, text);
+    }
+}
+
+static void settings_of_tls_are_printed(void **state)
+{
+    (void)state;
+    struct snapshot *s = snapshot_of(WORDS("check", UP, "--ca", "$CERT", "--names-policy", "report",
+                                           "--verify-names", "a", "--verify-names", "b"));
+    char *text = printed(s);
+    assert_has(text, "\nverify_names = a, b\n", true);
+    assert_has(text, "\nresumption = true\n", true);
+    assert_has(text, "\nocsp = prefer\n", true);
+    assert_has(text, "\nnames_policy = report\n", true);
+    assert_has(text, "\npins_policy", false); /* there are no pins */
+    assert_has(text, "\nlisten_tickets", false);
+    assert_has(text, "\nwarning: names_policy is report: what it finds is logged and let pass\n",
+               true);
+    free(text);
+    snapshot_unref(&s);
+
+    s = snapshot_of(WORDS("check", "--format", "json", DOWN, "--listen-cert", "$BOTH",
+                          "--listen-cert", "$CERT", "--listen-key", "$BOTH", "--listen-key", "$KEY",
+                          "--listen-sni-strict", "false"));
+    text = printed(s);
+    assert_has(text, "\"listen_sni_strict\":false,", true);
+    assert_has(text, "\"listen_tickets\":true,", true);
+    assert_has(text, "\"listen_ticket_rotation\":\"12h\",", true);
+    assert_has(text, "\"listen_security_level\":2,", true);
+    assert_has(text, "\"ocsp\"", false);
+    free(text);
+    snapshot_unref(&s);
+}
+
+static void an_unverified_upstream_is_told(void **state)
+{
+    (void)state;
+    struct error err;
+    struct snapshot *s =
+        snapshot_of_text("services = ( { name = \"a\"; listen = \"1\"; connect = \"h:1\"; ca = "
+                         "\"$CERT\"; insecure_skip_verify = true; } );",
+                         &err);
+    if (s == NULL) {
+        fail_msg("%s", err.text);
+        return;
+    }
+    char *shown = printed(s);
+    assert_has(shown, "\ninsecure_skip_verify = true\n", true);
+    assert_has(shown, "\nx509_strict", false);
+    assert_has(shown, "\nnames_policy", false);
+    assert_has(shown, " -> tls://h:1 NOT VERIFIED\n", true);
+    assert_has(shown,
+               "\nwarning: insecure_skip_verify is true: the upstream is not verified at all\n",
+               true);
+    free(shown);
+    s->config.check_format = CHECK_JSON;
+    shown = printed(s);
+    assert_has(shown, "\"insecure_skip_verify\":true", true);
+    assert_has(shown,
+               "\"warnings\":[\"insecure_skip_verify is true: the upstream is not verified at "
+               "all\"],",
+               true);
+    free(shown);
     snapshot_unref(&s);
 }
 
@@ -438,13 +602,23 @@ static void places_of_a_file(void **state)
         {"ca_dir = \"/nonexistent/dir\"; ca", "$CERT", "t.cfg:3: ca_dir '/nonexistent/dir': No "},
         {"key = \"/nonexistent/k.pem\";\ncert", "$CERT", "t.cfg:3: key '/nonexistent/k.pem': "},
         {"\ncert = \"/nonexistent/c.pem\"; key", "/x", "t.cfg:4: cert '/nonexistent/c.pem': "},
+        {"crl", "/nonexistent/x.crl", "t.cfg:3: crl '/nonexistent/x.crl': No such file"},
+        {"pins = \"sha256//x\";\nca", "$CERT", "t.cfg:3: pins 'sha256//x': "},
+        {"\n\ntlsa", "3 1 1 00", "t.cfg:5: tlsa '3 1 1 00': "},
+        {"groups", "X25519:nonsense", "t.cfg:3: groups 'X25519:nonsense': 'nonsense' is no "},
+        {"ciphers", "ROT13", "t.cfg:3: ciphers 'ROT13': "},
+        {"ciphersuites", "ROT13", "t.cfg:3: ciphersuites 'ROT13': "},
+        {"sigalgs", "RSA+ROT13", "t.cfg:3: sigalgs 'RSA+ROT13': "},
+        {"key_passphrase = \"file:/nonexistent/p\"; cert", "$BOTH", "t.cfg:3: key_passphrase"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char text[512];
         size_t length = 0;
         struct config c;
         struct error err;
-        const char *path = strcmp(cases[i].path, "$CERT") == 0 ? cert_path : cases[i].path;
+        const char *path = strcmp(cases[i].path, "$CERT") == 0   ? cert_path
+                           : strcmp(cases[i].path, "$BOTH") == 0 ? both_path
+                                                                 : cases[i].path;
         assert_true(str_append(text, sizeof(text), &length,
                                "services = ( {\nname = \"x\"; listen = \"1\"; connect = \"a:1\";\n"
                                "%s = \"%s\"; } );",
@@ -478,13 +652,17 @@ int main(void)
         cmocka_unit_test(a_plain_relay),
         cmocka_unit_test(workers_follow_the_cpus),
         cmocka_unit_test(each_upstream_must_bear_its_own_name),
+        cmocka_unit_test(verify_names_are_apart_from_the_server_name),
         cmocka_unit_test(server_name_is_for_all),
         cmocka_unit_test(a_tls_listener),
+        cmocka_unit_test(a_listener_opts_out),
         cmocka_unit_test(bad_files_are_named_and_the_config_stays),
         cmocka_unit_test(a_second_try_works),
         cmocka_unit_test(the_last_of_many_threads_frees),
         cmocka_unit_test(what_would_run),
         cmocka_unit_test(the_same_as_json),
+        cmocka_unit_test(settings_of_tls_are_printed),
+        cmocka_unit_test(an_unverified_upstream_is_told),
         cmocka_unit_test(places_of_a_file),
         cmocka_unit_test(a_sentence_is_cut_at_the_size),
     };

@@ -74,15 +74,15 @@ static void client_certificates_upstream(void **state)
     o = meet(&s, "good.test", &peer);
     assert_alert(&o, SSL_AD_HANDSHAKE_FAILURE, true, "give --cert and --key");
 
-    s.cert_file = in_dir("client.pem");
+    s.certs = one_text(in_dir("client.pem"));
     assert_int_equal(meet(&s, "good.test", &peer).ours, FX_DONE);
-    s.cert_file = in_dir("other-client.pem");
+    s.certs = one_text(in_dir("other-client.pem"));
     o = meet(&s, "good.test", &peer);
     assert_alert(&o, SSL_AD_UNKNOWN_CA, true, "does not accept our client certificate");
     peer.version = TLS1_3_VERSION;
     o = meet(&s, "good.test", &peer);
     assert_alert(&o, SSL_AD_UNKNOWN_CA, true, "--cert");
-    s.cert_file = in_dir("client.pem");
+    s.certs = one_text(in_dir("client.pem"));
     o = meet(&s, "good.test", &peer);
     assert_int_equal(o.ours, FX_DONE);
     assert_int_equal(o.theirs, FX_DONE);
@@ -123,9 +123,10 @@ static struct tls_failure feed(const struct tls_settings *settings, const char *
                                size_t length)
 {
     struct tls_failure f;
-    struct tls_name name = name_of("good.test");
+    struct named_peer named;
+    const struct tls_peer *peer = peer_named(&named, "good.test");
     struct tls_profile *profile = profile_of(settings);
-    SSL *ssl = tls_session_create(profile, 0, settings->role == TLS_UPSTREAM ? &name : NULL);
+    SSL *ssl = tls_session_create(profile, 0, settings->role == TLS_UPSTREAM ? peer : NULL);
     BIO *in = BIO_new(BIO_s_mem());
     BIO *out = BIO_new(BIO_s_mem());
     BIO_set_mem_eof_return(in, 0);
@@ -175,9 +176,9 @@ static void ends_of_streams(void **state)
     for (int cut = 0; cut < 2; cut++) {
         struct tls_settings s = upstream();
         struct tls_profile *profile = profile_of(&s);
-        struct tls_name name = name_of("good.test");
+        struct named_peer named;
         const struct fx_peer peer = {.leaf = &good, .chain = {&sub}};
-        SSL *ours = tls_session_create(profile, 0, &name);
+        SSL *ours = tls_session_create(profile, 0, peer_named(&named, "good.test"));
         SSL *theirs = fx_peer_create(&peer, true);
         enum fx_state a;
         enum fx_state b;
@@ -295,13 +296,14 @@ static void between_profiles(void **state)
     (void)state;
     struct tls_settings up = upstream();
     struct tls_settings down = downstream();
-    up.cert_file = in_dir("client.pem");
+    up.certs = one_text(in_dir("client.pem"));
     up.max = TLS_1_2; /* its ticket comes within the handshake */
     down.ca_file = in_dir("ca.pem");
     down.workers = 2;
     struct tls_profile *us = profile_of(&up);
     struct tls_profile *them = profile_of(&down);
-    struct tls_name name = name_of("good.test");
+    struct named_peer named;
+    const struct tls_peer *peer = peer_named(&named, "good.test");
     SSL_SESSION *session = NULL;
     for (unsigned worker = 0; worker < 2; worker++) {
         enum fx_state a;
@@ -309,7 +311,7 @@ static void between_profiles(void **state)
         struct tls_failure f_a;
         struct tls_failure f_b;
         struct tls_info info;
-        SSL *one = tls_session_create(us, 0, &name);
+        SSL *one = tls_session_create(us, 0, peer);
         SSL *two = tls_session_create(them, worker, NULL);
         if (session != NULL)
             assert_int_equal(SSL_set_session(one, session), 1);
@@ -332,7 +334,7 @@ static void between_profiles(void **state)
     }
     SSL_SESSION_free(session);
     assert_null(tls_session_create(us, 0, NULL)); /* never without a name */
-    assert_null(tls_session_create(us, 1, &name));
+    assert_null(tls_session_create(us, 1, peer));
     tls_profile_destroy(&us);
     tls_profile_destroy(&them);
     tls_profile_destroy(&us); /* nothing for NULL */
@@ -347,16 +349,17 @@ struct crew {
 static void *work(void *argument)
 {
     struct crew *crew = argument;
-    struct tls_name good_name;
-    struct tls_name bad_name;
-    if (!tls_name_set(&good_name, "good.test", NULL) || !tls_name_set(&bad_name, "no.test", NULL))
-        crew->failed++;
+    struct named_peer good_one;
+    struct named_peer bad_one;
+    (void)peer_named(&good_one, "good.test");
+    (void)peer_named(&bad_one, "no.test");
     for (int i = 0; i < 20; i++) {
         enum fx_state a;
         enum fx_state b;
         struct tls_failure f_a = {0};
         struct tls_failure f_b = {0};
-        SSL *one = tls_session_create(crew->up, crew->worker, i % 2 ? &bad_name : &good_name);
+        SSL *one =
+            tls_session_create(crew->up, crew->worker, i % 2 ? &bad_one.peer : &good_one.peer);
         SSL *two = tls_session_create(crew->down, crew->worker, NULL);
         fx_join(one, two);
         fx_handshake(one, two, &f_a, &f_b, &a, &b);
@@ -399,33 +402,33 @@ static void names(void **state)
     (void)state;
     static const struct {
         const char *text, *set; /* NULL: refused */
-        bool is_ip;
+        enum tls_name_kind kind;
     } rows[] = {
-        {"Example.COM", "example.com", false},
-        {"example.com.", "example.com", false},
-        {"localhost", "localhost", false},
-        {"a_b.c-d.e1", "a_b.c-d.e1", false},
-        {"1.example", "1.example", false},
-        {"192.0.2.1", "192.0.2.1", true},
-        {"2001:DB8:0::1", "2001:db8::1", true},
-        {"fe80::1%eth0", "fe80::1", true},
-        {"", NULL, false},
-        {".", NULL, false},
-        {".example.com", NULL, false},
-        {"a..b", NULL, false},
-        {"a.b..", NULL, false},
-        {"*.example.com", NULL, false},
-        {"a b", NULL, false},
-        {"a/b", NULL, false},
-        {"a\nb", NULL, false},
-        {"[::1]", NULL, false},
-        {"::1::2", NULL, false},
-        {"host:443", NULL, false},
-        {"192.0.2.256", NULL, false},
-        {"127.1", NULL, false},
+        {"Example.COM", "example.com", TLS_NAME_DNS},
+        {"example.com.", "example.com", TLS_NAME_DNS},
+        {"localhost", "localhost", TLS_NAME_DNS},
+        {"a_b.c-d.e1", "a_b.c-d.e1", TLS_NAME_DNS},
+        {"1.example", "1.example", TLS_NAME_DNS},
+        {"192.0.2.1", "192.0.2.1", TLS_NAME_IP},
+        {"2001:DB8:0::1", "2001:db8::1", TLS_NAME_IP},
+        {"fe80::1%eth0", "fe80::1", TLS_NAME_IP},
+        {"", NULL, TLS_NAME_DNS},
+        {".", NULL, TLS_NAME_DNS},
+        {".example.com", NULL, TLS_NAME_DNS},
+        {"a..b", NULL, TLS_NAME_DNS},
+        {"a.b..", NULL, TLS_NAME_DNS},
+        {"*.example.com", NULL, TLS_NAME_DNS},
+        {"a b", NULL, TLS_NAME_DNS},
+        {"a/b", NULL, TLS_NAME_DNS},
+        {"a\nb", NULL, TLS_NAME_DNS},
+        {"[::1]", NULL, TLS_NAME_DNS},
+        {"::1::2", NULL, TLS_NAME_DNS},
+        {"host:443", NULL, TLS_NAME_DNS},
+        {"192.0.2.256", NULL, TLS_NAME_DNS},
+        {"127.1", NULL, TLS_NAME_DNS},
         {"b\xc3\xbc"
          "cher.example",
-         NULL, false},
+         NULL, TLS_NAME_DNS},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct tls_name name;
@@ -437,7 +440,7 @@ static void names(void **state)
         assert_int_equal(err.set, !set);
         if (set) {
             assert_string_equal(name.text, rows[i].set);
-            assert_int_equal(name.is_ip, rows[i].is_ip);
+            assert_int_equal(name.kind, rows[i].kind);
         }
     }
 }

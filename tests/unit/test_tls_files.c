@@ -120,7 +120,6 @@ static void ca_directories(void **state)
     struct tls_settings s = upstream();
     s.ca_file = NULL;
     s.ca_dir = name;
-    s.ca_option = "--ca-dir";
     assert_no_profile(&s, name, "--ca-dir", "no certificate in any");
     (void)snprintf(path, sizeof path, "%s/a.key", name);
     fx_write(path, "w", NULL, root.key);
@@ -141,7 +140,6 @@ static void ca_directories(void **state)
     assert_int_equal(meet(&s, "good.test", &peer).ours, FX_DONE);
 
     s.ca_file = in_dir("ca.pem");
-    s.ca_option = "--ca";
     (void)snprintf(text, sizeof text, "%s and %s, 2 certificates", s.ca_file, name);
     assert_trust(&s, text);
     (void)snprintf(path, sizeof path, "%s/b.cer", name);
@@ -170,37 +168,41 @@ static void identities(void **state)
 {
     (void)state;
     struct tls_settings s = upstream();
-    s.cert_file = in_dir("good.pem");
-    s.key_file = in_dir("client.pem"); /* holds a certificate too: its key is taken */
-    assert_no_profile(&s, s.key_file, "--key", "does not match the certificate 'CN=good'");
-    s.key_file = NULL;
-    assert_no_profile(&s, s.cert_file, "--cert", "no private key in it: give the key's file with");
-    s.key_file = in_dir("ca.pem");
-    assert_no_profile(&s, s.key_file, "--key", "no PEM private key");
-    s.key_file = in_dir("missing.key");
-    assert_no_profile(&s, s.key_file, "--key", "No such file or directory");
-    s.key_file = in_dir("enc8.key");
-    write_encrypted(s.key_file, true);
-    assert_no_profile(&s, s.key_file, "--key", "encrypted, which is not supported yet");
-    s.key_file = in_dir("enc1.key");
-    write_encrypted(s.key_file, false);
-    assert_no_profile(&s, s.key_file, "--key", "encrypted, which is not supported yet");
+    s.certs = one_text(in_dir("good.pem"));
+    s.keys = one_text(in_dir("client.pem")); /* holds a certificate too: its key is taken */
+    assert_no_profile(&s, s.keys.items[0], "--key", "does not match the certificate 'CN=good'");
+    s.keys = (struct tls_texts){0};
+    assert_no_profile(&s, s.certs.items[0], "--cert",
+                      "no private key in it: give the key's file with");
+    s.keys = one_text(in_dir("ca.pem"));
+    assert_no_profile(&s, s.keys.items[0], "--key", "no PEM private key");
+    s.keys = one_text(in_dir("missing.key"));
+    assert_no_profile(&s, s.keys.items[0], "--key", "No such file or directory");
+    s.keys = one_text(in_dir("enc8.key"));
+    write_encrypted(s.keys.items[0], true);
+    assert_no_profile(&s, s.keys.items[0], "--key",
+                      "encrypted: say where its passphrase is with --key-passphrase");
+    s.keys = one_text(in_dir("enc1.key"));
+    write_encrypted(s.keys.items[0], false);
+    assert_no_profile(&s, s.keys.items[0], "--key",
+                      "encrypted: say where its passphrase is with --key-passphrase");
     fx_write_text(in_dir("bad.key"),
                   "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
-    s.key_file = in_dir("bad.key");
-    assert_no_profile(&s, s.key_file, "--key", "the private key cannot be read");
-    s.key_file = in_dir("good.key");
-    assert_int_equal(chmod(s.key_file, 0644), 0); /* others may read it: not our business */
+    s.keys = one_text(in_dir("bad.key"));
+    assert_no_profile(&s, s.keys.items[0], "--key", "the private key cannot be read");
+    s.keys = one_text(in_dir("good.key"));
+    assert_int_equal(chmod(s.keys.items[0], 0644), 0); /* others may read it: not our business */
     struct tls_profile *profile = profile_of(&s);
     tls_profile_destroy(&profile);
-    s.cert_file = in_dir("turned.pem");
-    fx_write(s.cert_file, "w", sub.cert, NULL);
-    fx_write(s.cert_file, "a", good.cert, NULL);
-    assert_no_profile(&s, s.cert_file, "--cert", "that of certificate 2 in the file: put that one");
-    s.cert_file = in_dir("good.key");
-    assert_no_profile(&s, s.cert_file, "--cert", "only a private key");
-    s.cert_file = NULL;
-    assert_no_profile(&s, s.key_file, "--key", "give that with --cert");
+    s.certs = one_text(in_dir("turned.pem"));
+    fx_write(s.certs.items[0], "w", sub.cert, NULL);
+    fx_write(s.certs.items[0], "a", good.cert, NULL);
+    assert_no_profile(&s, s.certs.items[0], "--cert",
+                      "that of certificate 2 in the file: put that one");
+    s.certs = one_text(in_dir("good.key"));
+    assert_no_profile(&s, s.certs.items[0], "--cert", "only a private key");
+    s.certs = (struct tls_texts){0};
+    assert_no_profile(&s, s.keys.items[0], "--key", "give that with --cert");
 }
 
 static void identity_dates(void **state)
@@ -221,10 +223,10 @@ static void identity_dates(void **state)
                                                         .until = rows[i].until,
                                                         .rsa_bits = rows[i].rsa_bits});
         struct tls_settings s = downstream();
-        s.cert_file = in_dir("mine.pem");
-        s.key_file = NULL;
-        fx_write(s.cert_file, "w", mine.cert, mine.key);
-        assert_no_profile(&s, s.cert_file, "--listen-cert", rows[i].why);
+        s.certs = one_text(in_dir("mine.pem"));
+        s.keys = (struct tls_texts){0};
+        fx_write(s.certs.items[0], "w", mine.cert, mine.key);
+        assert_no_profile(&s, s.certs.items[0], "--listen-cert", rows[i].why);
         fx_free(&mine);
     }
 }
@@ -235,7 +237,7 @@ static void wrong_settings(void **state)
     struct error err;
     struct tls_settings s = downstream();
     error_init(&err);
-    s.cert_file = NULL;
+    s.certs = (struct tls_texts){0};
     assert_null(tls_profile_create(&s, &err));
     assert_has(err.text, "--listen-cert");
     error_clear(&err);

@@ -81,12 +81,13 @@ static const struct tls_certificate *seen_as(const struct seen *seen, const char
 static void all_that_was_given(void **state)
 {
     (void)state;
+    const char *const certs[] = {own_path};
     const struct tls_settings settings = {.role = TLS_UPSTREAM,
                                           .ca_file = ca_path,
-                                          .cert_file = own_path,
+                                          .certs = {certs, 1},
+                                          .security_level = 2,
                                           .workers = 2,
-                                          .ca_option = "ca",
-                                          .cert_option = "cert"};
+                                          .words_of_file = true};
     struct error err;
     error_init(&err);
     struct tls_profile *p = tls_profile_create(&settings, &err);

@@ -66,25 +66,42 @@ static inline int world_teardown(void **state)
 
 /* ---- helpers ---- */
 
+/* A list of one; lives as long as the next 63. */
+static inline struct tls_texts one_text(const char *text)
+{
+    static const char *slots[64];
+    static unsigned next;
+    const char **slot = &slots[next++ % 64];
+    *slot = text;
+    return (struct tls_texts){slot, 1};
+}
+
+/* What the options' defaults are, and a CA. */
 static inline struct tls_settings upstream(void)
 {
     return (struct tls_settings){.role = TLS_UPSTREAM,
                                  .ca_file = in_dir("ca.pem"),
-                                 .workers = 1,
-                                 .ca_option = "--ca",
-                                 .cert_option = "--cert",
-                                 .key_option = "--key"};
+                                 .strict = TLS_STRICT_REPORT,
+                                 .names_policy = TLS_POLICY_ENFORCE,
+                                 .pins_policy = TLS_POLICY_ENFORCE,
+                                 .revocation_policy = TLS_POLICY_ENFORCE,
+                                 .security_level = 2,
+                                 .workers = 1};
 }
 
 static inline struct tls_settings downstream(void)
 {
     return (struct tls_settings){.role = TLS_DOWNSTREAM,
-                                 .cert_file = in_dir("good.pem"),
-                                 .key_file = in_dir("good.key"),
-                                 .workers = 1,
-                                 .ca_option = "--listen-ca",
-                                 .cert_option = "--listen-cert",
-                                 .key_option = "--listen-key"};
+                                 .strict = TLS_STRICT_OFF,
+                                 .names_policy = TLS_POLICY_ENFORCE,
+                                 .pins_policy = TLS_POLICY_ENFORCE,
+                                 .revocation_policy = TLS_POLICY_ENFORCE,
+                                 .certs = one_text(in_dir("good.pem")),
+                                 .keys = one_text(in_dir("good.key")),
+                                 .security_level = 2,
+                                 .tickets = true,
+                                 .ticket_rotation_ms = 12 * 3600 * INT64_C(1000),
+                                 .workers = 1};
 }
 
 static inline struct tls_profile *profile_of(const struct tls_settings *settings)
@@ -110,6 +127,20 @@ static inline struct tls_name name_of(const char *text)
     return name;
 }
 
+/* An upstream that is asked for by its name, and must bear it. */
+struct named_peer {
+    struct tls_name name;
+    struct tls_peer peer;
+};
+
+static inline const struct tls_peer *peer_named(struct named_peer *p, const char *text)
+{
+    p->name = name_of(text);
+    p->peer =
+        (struct tls_peer){.server_name = p->name, .names = &p->name, .name_count = 1, .id = 1};
+    return &p->peer;
+}
+
 /* What our side says after a handshake with a peer that has no rules of its own. */
 struct outcome {
     enum fx_state ours, theirs;
@@ -122,13 +153,11 @@ static inline struct outcome meet(const struct tls_settings *settings, const cha
                                   const struct fx_peer *peer)
 {
     struct outcome o;
-    struct tls_name name;
+    struct named_peer named;
     memset(&o, 0, sizeof o);
     bool up = settings->role == TLS_UPSTREAM;
-    if (up)
-        name = name_of(expected);
     struct tls_profile *profile = profile_of(settings);
-    SSL *ours = tls_session_create(profile, 0, up ? &name : NULL);
+    SSL *ours = tls_session_create(profile, 0, up ? peer_named(&named, expected) : NULL);
     SSL *theirs = fx_peer_create(peer, up);
     assert_non_null(ours);
     fx_join(ours, theirs);

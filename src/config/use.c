@@ -1,0 +1,222 @@
+/* Which options a service has a use for. One that nothing would use is a misunderstanding, and
+ * often one about security: it is refused where it was given (check.c), and is neither shown
+ * (print.c) nor compared (weaker.c). */
+#include <esclusa/config.h>
+
+#include "config_internal.h"
+
+#include <string.h>
+
+/* ---- why one is of no use, beside what row->use says ---- */
+
+static bool is_unverified(const struct service_config *s)
+{
+    return s->insecure_skip_verify != 0;
+}
+
+static bool has_no_cert(const struct service_config *s)
+{
+    return s->cert == NULL;
+}
+
+static bool has_no_pins(const struct service_config *s)
+{
+    return s->pins.count == 0;
+}
+
+static bool asks_no_revocation(const struct service_config *s)
+{
+    return s->ocsp == TLS_OCSP_OFF && s->crl == NULL && s->crl_dir == NULL;
+}
+
+static bool never_resumes(const struct service_config *s)
+{
+    return s->resumption == 0;
+}
+
+/* TLS 1.3 and older versions have ciphers of their own: RFC 8446 B.4. */
+static bool is_never_12(const struct service_config *s)
+{
+    return s->tls_min == TLS_1_3;
+}
+
+static bool is_never_13(const struct service_config *s)
+{
+    return s->tls_max == TLS_1_2;
+}
+
+static bool listens_never_12(const struct service_config *s)
+{
+    return listen_tls_min(s) == TLS_1_3;
+}
+
+static bool listens_never_13(const struct service_config *s)
+{
+    return listen_tls_max(s) == TLS_1_2;
+}
+
+static bool wants_no_consumer(const struct service_config *s)
+{
+    return s->listen_client == TLS_CLIENT_NONE;
+}
+
+static bool asks_no_consumer(const struct service_config *s)
+{
+    return listen_client(s) == TLS_CLIENT_NONE;
+}
+
+static bool gives_no_tickets(const struct service_config *s)
+{
+    return s->listen_tickets == 0;
+}
+
+static bool takes_ticket_keys(const struct service_config *s)
+{
+    return s->listen_ticket_keys != NULL;
+}
+
+#define UNVERIFIED                                                                                 \
+    is_unverified, "would not be used, as {insecure_skip_verify} is true; leave one of them out"
+#define NO_CERT has_no_cert, "would not be used without {cert}; give {cert=FILE} or leave it out"
+#define NEVER_12(which, min)                                                                       \
+    which, "would not be used, as it is for TLS 1.2 and {" min "} is 1.3; leave one of them out"
+#define NEVER_13(which, max)                                                                       \
+    which, "would not be used, as it is for TLS 1.3 and {" max "} is 1.2; leave one of them out"
+#define NOT_WANTED                                                                                 \
+    wants_no_consumer, "would not be used, as {listen_client} is 'none'; leave one of them out"
+#define NOT_ASKED                                                                                  \
+    asks_no_consumer, "would check nobody, as consumers are asked for no certificate; give the "   \
+                      "CA of theirs: {listen_ca=FILE}"
+#define NO_TICKETS                                                                                 \
+    gives_no_tickets, "would not be used, as {listen_tickets} is false; leave one of them out"
+
+/* The first that applies is told. */
+static const struct idle_rule {
+    const char *name;
+    bool (*is_idle)(const struct service_config *s);
+    const char *sentence;
+} idle_rules[] = {
+    /* `ca` and `server_name` may stay, so that breaking the glass is one line more. */
+    {"verify_names", UNVERIFIED},
+    {"names_policy", UNVERIFIED},
+    {"x509_strict", UNVERIFIED},
+    {"pins", UNVERIFIED},
+    {"pins_policy", UNVERIFIED},
+    {"pins_policy", has_no_pins,
+     "would not be used without {pins}; give {pins=sha256//BASE64} or leave it out"},
+    {"crl", UNVERIFIED},
+    {"crl_dir", UNVERIFIED},
+    {"ocsp", UNVERIFIED},
+    {"revocation_policy", UNVERIFIED},
+    {"revocation_policy", asks_no_revocation,
+     "would not be used, as {ocsp} is 'off' and there is no {crl}; give {crl=FILE} or leave it "
+     "out"},
+    {"tlsa", UNVERIFIED},
+    {"on_revoked", UNVERIFIED},
+    {"key_passphrase", NO_CERT},
+    {"resumption_age", never_resumes,
+     "would not be used, as {resumption} is false; leave one of them out"},
+    {"ciphers", NEVER_12(is_never_12, "tls_min")},
+    {"ciphersuites", NEVER_13(is_never_13, "tls_max")},
+    {"listen_ciphers", NEVER_12(listens_never_12, "listen_tls_min} or {tls_min")},
+    {"listen_ciphersuites", NEVER_13(listens_never_13, "listen_tls_max} or {tls_max")},
+    {"listen_ca", NOT_WANTED},
+    {"listen_ca_dir", NOT_WANTED},
+    {"listen_allow_cn", NOT_WANTED},
+    {"listen_allow_cn", NOT_ASKED},
+    {"listen_allow_ou", NOT_WANTED},
+    {"listen_allow_ou", NOT_ASKED},
+    {"listen_allow_dns", NOT_WANTED},
+    {"listen_allow_dns", NOT_ASKED},
+    {"listen_allow_uri", NOT_WANTED},
+    {"listen_allow_uri", NOT_ASKED},
+    {"listen_allow_pin", NOT_WANTED},
+    {"listen_allow_pin", NOT_ASKED},
+    {"listen_crl", NOT_WANTED},
+    {"listen_crl", NOT_ASKED},
+    {"listen_crl_dir", NOT_WANTED},
+    {"listen_crl_dir", NOT_ASKED},
+    {"listen_ticket_keys", NO_TICKETS},
+    {"listen_ticket_rotation", NO_TICKETS},
+    {"listen_ticket_rotation", takes_ticket_keys,
+     "would not be used, as the keys of {listen_ticket_keys} change when its file does; leave one "
+     "of them out"},
+};
+
+#define IDLE_RULES (sizeof(idle_rules) / sizeof(idle_rules[0]))
+
+/* ---- ask ---- */
+
+const char *option_side_missing(const struct option_row *row, bool listen_tls, bool connect_tls)
+{
+    switch (row->use) {
+    case USE_ALWAYS:
+        return NULL;
+    case USE_TLS_UPSTREAM:
+        return connect_tls ? NULL
+                           : "would not be used, as no {connect} is tls://; write "
+                             "{connect=tls://HOST:PORT} or leave it out";
+    case USE_TLS_LISTENER:
+        return listen_tls ? NULL
+                          : "would not be used, as no {listen} is tls://; write "
+                            "{listen=tls://HOST:PORT} or leave it out";
+    case USE_ANY_TLS:
+        break;
+    }
+    return listen_tls || connect_tls ? NULL
+                                     : "would not be used, as neither {listen} nor {connect} is "
+                                       "tls://; leave it out";
+}
+
+/* Of tls_min and tls_max, where listeners have their own. */
+static const char *both_sides_idle(const struct service_config *s, const struct option_row *row,
+                                   bool connect_tls)
+{
+    if (connect_tls || row->use != USE_ANY_TLS) {
+        return NULL;
+    }
+    if (strcmp(row->name, "tls_min") == 0 && s->listen_tls_min != TLS_NEWEST) {
+        return "would not be used, as no {connect} is tls:// and {listen_tls_min} is given; leave "
+               "one of them out";
+    }
+    if (strcmp(row->name, "tls_max") == 0 && s->listen_tls_max != TLS_NEWEST) {
+        return "would not be used, as no {connect} is tls:// and {listen_tls_max} is given; leave "
+               "one of them out";
+    }
+    return NULL;
+}
+
+const char *option_idle(const struct service_config *s, const struct option_row *row,
+                        bool listen_tls, bool connect_tls)
+{
+    const char *reason = option_side_missing(row, listen_tls, connect_tls);
+    if (reason != NULL) {
+        return reason;
+    }
+    for (size_t i = 0; i < IDLE_RULES; i++) {
+        if (strcmp(idle_rules[i].name, row->name) == 0 && idle_rules[i].is_idle(s)) {
+            return idle_rules[i].sentence;
+        }
+    }
+    return both_sides_idle(s, row, connect_tls);
+}
+
+/* ---- what stands for what ---- */
+
+enum tls_client_auth listen_client(const struct service_config *s)
+{
+    if (s->listen_client != TLS_CLIENT_AUTO) {
+        return (enum tls_client_auth)s->listen_client;
+    }
+    return s->listen_ca != NULL || s->listen_ca_dir != NULL ? TLS_CLIENT_REQUIRED : TLS_CLIENT_NONE;
+}
+
+enum tls_version listen_tls_min(const struct service_config *s)
+{
+    return (enum tls_version)(s->listen_tls_min != TLS_NEWEST ? s->listen_tls_min : s->tls_min);
+}
+
+enum tls_version listen_tls_max(const struct service_config *s)
+{
+    return (enum tls_version)(s->listen_tls_max != TLS_NEWEST ? s->listen_tls_max : s->tls_max);
+}
