@@ -9,9 +9,11 @@ import threading
 import time
 import unittest
 
+import pki
 from harness import (CERTS, ESCLUSA, SANITIZED, SCALE, STEP, Case, Gateway, accepts, certificate,
                      free_port, key, until)
-from peers import Background, Upstream, blob, connect, digest, echo, server_context
+from peers import (TLS12, Background, Upstream, blob, client_context, connect, digest, echo,
+                   server_context)
 
 MIB = 1 << 20
 
@@ -151,6 +153,93 @@ class Reload(Case):
         self.assertEqual(name, "t")
         self.assertRegex(change, r"^certificate: .*serial [0-9a-f]+ until .* -> .*serial")
 
+    def tls_listener(self, *lines):
+        return services(f'{{ name = "t"; listen = "tls://127.0.0.1:{self.port}"; '
+                        f'connect = "{self.upstream.url()}"; {self.ca} '
+                        f'listen_cert = "{CERTS}/server.pem"; listen_key = "{CERTS}/server.key"; '
+                        + " ".join(lines) + " }")
+
+    def weaker(self, gateway):
+        return [(line["level"], line["service"], line["change"]) for line in gateway.lines()
+                if line["event"] == "weaker"]
+
+    def test_weaker_is_refused(self):
+        strong = self.tls_listener('tls_min = "1.3";', 'pins = [ "sha256//' + "A" * 43 + '=" ];',
+                                   'pins_policy = "report";')
+        weak = self.tls_listener()
+        gateway = self.start(strong)
+        gateway.write(weak)
+        line = gateway.reload("reload_failed")
+        self.assertEqual(line["level"], "error")
+        self.assertIn("allow_weaker", line["remedy"])
+        told = self.weaker(gateway)
+        self.assertEqual({(level, name) for level, name, _ in told}, {("error", "t")})
+        self.assertTrue(any("tls_min" in change for _, _, change in told), told)
+        self.assertTrue(any("pins" in change for _, _, change in told), told)
+        self.assertEqual(gateway.changes(), [])
+        with self.assertRaises(ssl.SSLError):
+            self.closing(connect(("127.0.0.1", self.port), client_context(TLS12)))
+
+        gateway.write("allow_weaker = true;\n" + weak)
+        gateway.reload()
+        allowed = self.weaker(gateway)[len(told):]
+        self.assertEqual(allowed, [("warn", *rest) for _, *rest in told])
+        self.closing(connect(("127.0.0.1", self.port), client_context(TLS12)))
+        # What is no weaker needs no leave.
+        gateway.write(weak)
+        gateway.reload()
+        gateway.write(strong)
+        gateway.reload()
+        self.assertEqual(len(self.weaker(gateway)), 2 * len(told))
+
+    def test_not_verified_is_said_at_every_start_and_reload(self):
+        other = service("plain", free_port(), "tcp://127.0.0.1:1")
+        careless = f'listen = "127.0.0.1:{self.port}"; connect = "{self.upstream.url()}";'
+        text = services(f'{{ name = "glass"; {careless} insecure_skip_verify = true; }}', other)
+        gateway = self.start(text)
+        self.assertEqual(ask(self.port), b"hello")
+
+        def said():
+            return [line for line in gateway.lines() if line["event"] == "not_verified"]
+
+        until(lambda: len(said()) == 1, what="the warning")
+        self.assertEqual((said()[0]["level"], said()[0]["service"], said()[0]["upstream"]),
+                         ("warn", "glass", self.upstream.url()))
+        self.assertIn("insecure_skip_verify", said()[0]["remedy"])
+        gateway.reload()
+        until(lambda: len(said()) == 2, what="the warning again")
+        gateway.write(services(f'{{ name = "glass"; {careless} {self.ca} }}', other))
+        gateway.reload()
+        # To turn it on again is to weaken.
+        gateway.write(text)
+        self.assertIn("allow_weaker", gateway.reload("reload_failed")["remedy"])
+        self.assertEqual(len(said()), 2)
+
+    def test_what_enforcement_would_have_refused(self):
+        """Under a policy of "report": in the session's line, and counted at a reload and the end."""
+        pin = "sha256//" + "A" * 43 + "="
+        text = services(service("one", self.port, self.upstream.url(), self.ca,
+                                f'pins = [ "{pin}" ]; pins_policy = "report"; '
+                                'x509_strict = "off";'))
+        gateway = self.start(text)
+        for _ in range(3):
+            self.assertEqual(ask(self.port), b"hello")
+        until(lambda: len(gateway.sessions()) == 3, what="three sessions")
+        for line in gateway.sessions():
+            self.assertIn("pins", line["would_refuse"])
+
+        def reported():
+            return [(line["service"], line["side"], line["pins"]) for line in gateway.lines()
+                    if line["event"] == "reported"]
+
+        gateway.reload()
+        until(reported, what="the count")
+        self.assertEqual(reported(), [("one", "upstream", 3)])
+        self.assertEqual(ask(self.port), b"hello")
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait_exit(), 0)
+        self.assertEqual(reported()[1:], [("one", "upstream", 1)])
+
     def test_new_trust_anchor(self):
         directory = self.scratch()
         shutil.copy(f"{CERTS}/ca.pem", f"{directory}/ca.pem")
@@ -160,10 +249,32 @@ class Reload(Case):
         self.assertEqual(ask(self.port), b"hello")
         shutil.copy(f"{CERTS}/other-ca.pem", f"{directory}/ca.pem")
         gateway.reload()
+        said = " ".join(change for _, change in gateway.changes())
+        self.assertIn("trust anchor removed: ", said)
+        self.assertIn("trust anchor added: ", said)
         consumer = self.closing(connect(("127.0.0.1", self.port)))
         self.assertEqual(consumer.read_all().end, "reset")
         until(lambda: any(line["reason"] == "upstream_verify_failed"
                           for line in gateway.sessions()), what="the refusal")
+
+    def test_new_revocation_list(self):
+        root = pki.Authority(self.scratch(), "Root")
+        leaf = root.issue("leaf")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(leaf.certificate, leaf.key)
+        upstream = self.closing(Upstream(echo, context))
+        gateway = self.start(services(service(
+            "one", self.port, upstream.url(),
+            f'ca = "{root.certificate}"; crl = "{root.crl()}"; server_name = "localhost";')))
+        self.assertEqual(ask(self.port), b"hello")
+        gateway.reload()
+        self.assertEqual(gateway.changes(), [])
+        root.revoke(leaf)
+        root.crl()
+        gateway.reload()
+        self.assertIn("revocation lists", " ".join(change for _, change in gateway.changes()))
+        consumer = self.closing(connect(("127.0.0.1", self.port)))
+        self.assertEqual(consumer.read_all().end, "reset")
 
     def test_command_line_reads_its_files_again(self):
         directory = self.scratch()
@@ -192,10 +303,12 @@ class Reload(Case):
         self.assertEqual(gateway.wait_exit(), 0)
 
     def test_many_under_load(self):
-        """Nothing refused, nothing cut, descriptors and memory as they were."""
+        """Nothing refused, nothing cut, descriptors and memory as they were; with the watch looking
+        at the same files meanwhile."""
         reloads, transfers = max(50, int(1000 * SCALE)), max(10, int(100 * SCALE))
         one = service("one", self.port, self.upstream.url(), self.ca)
-        gateway = self.start(services(one))
+        watch = 'watch_interval = "100ms";\n'
+        gateway = self.start(watch + services(one))
         address, body = ("127.0.0.1", self.port), blob(MIB, 70)
         descriptors = gateway.descriptors()
         halt, asked, wrong = threading.Event(), [0], []
@@ -223,7 +336,7 @@ class Reload(Case):
         loads = [Background(come_and_go) for _ in range(4)]
         memory = 0
         for number in range(reloads):
-            gateway.write(services(one[:-1] + f'idle_timeout = "{number + 1}h"; }}'))
+            gateway.write(watch + services(one[:-1] + f'idle_timeout = "{number + 1}h"; }}'))
             gateway.reload()
             memory = memory or (gateway.memory() if number == reloads // 4 else 0)
         after = gateway.memory()

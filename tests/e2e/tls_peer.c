@@ -1,10 +1,15 @@
-/* tls_peer: a TLS server that is fast enough for the storm tests, which a Python one is not.
+/* tls_peer: a TLS peer that is fast enough for the storm tests, or does what Python cannot ask for.
  *
- *     tls_peer echo|sink CERT KEY
+ *     tls_peer echo|sink|flood|tickets|rekey CERT KEY      a server
+ *     tls_peer flood|rekey PORT                            a client, that verifies nothing
  *
  * echo gives every byte back and ends when the peer has ended. sink reads to the end; TLS 1.3 peers
- * get OpenSSL's usual two session tickets. Prints "port N", and for each connection of sink
- * "COUNT SHA256 eof|truncated|error". One thread a connection; ends with the process. */
+ * get OpenSSL's usual two session tickets. flood and tickets send KeyUpdates, session tickets, and
+ * nothing else as long as they can. rekey sends 32 MiB with a KeyUpdate that wants an answer each
+ * MiB, ends, and reads to the end.
+ * A server prints "port N", and for each connection of sink "COUNT SHA256 eof|truncated|error", of
+ * flood, tickets and rekey, as a client does, "sent MESSAGES". One thread a connection; ends with
+ * the process. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -24,10 +29,17 @@
 struct job {
     SSL_CTX *ctx;
     int fd;
-    bool echo;
+    const char *mode;
 };
 
-#define PIECE ((size_t)64 * 1024)
+static bool is(const struct job *job, const char *mode)
+{
+    return strcmp(job->mode, mode) == 0;
+}
+
+#define PIECE        ((size_t)64 * 1024)
+#define REKEY_EACH   ((size_t)16)
+#define REKEY_PIECES (32 * REKEY_EACH)
 
 static const char *end_word(SSL *ssl, int result)
 {
@@ -77,6 +89,56 @@ static void serve(SSL *ssl, bool echo)
     free(piece);
 }
 
+/* Until the peer takes no more. */
+static void flood(SSL *ssl, bool tickets)
+{
+    unsigned sent = 0;
+    errno = 0; /* OpenSSL takes it for a success when nobody reads tickets any more */
+    while (errno != EPIPE && errno != ECONNRESET &&
+           (tickets ? SSL_new_session_ticket(ssl)
+                    : SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED)) == 1 &&
+           SSL_do_handshake(ssl) == 1)
+        sent++;
+    printf("sent %u\n", sent);
+}
+
+static void rekey(SSL *ssl)
+{
+    static const unsigned char piece[PIECE];
+    unsigned sent = 0;
+    for (size_t i = 0; i < REKEY_PIECES; i++) {
+        if (i % REKEY_EACH == REKEY_EACH - 1) {
+            if (SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED) != 1 || SSL_do_handshake(ssl) != 1)
+                break;
+            sent++;
+        }
+        if (SSL_write(ssl, piece, (int)sizeof piece) <= 0)
+            break;
+    }
+    printf("sent %u\n", sent);
+}
+
+static void read_to_end(SSL *ssl)
+{
+    unsigned char rest[4096];
+    while (SSL_read(ssl, rest, (int)sizeof rest) > 0)
+        continue;
+}
+
+static void talk(SSL *ssl, const struct job *job)
+{
+    bool serves = is(job, "echo") || is(job, "sink");
+    if (serves)
+        serve(ssl, is(job, "echo"));
+    else if (is(job, "rekey"))
+        rekey(ssl);
+    else
+        flood(ssl, is(job, "tickets"));
+    SSL_shutdown(ssl);
+    if (!serves)
+        read_to_end(ssl);
+}
+
 static void *run(void *argument)
 {
     struct job job = *(struct job *)argument;
@@ -86,12 +148,11 @@ static void *run(void *argument)
     free(argument);
     if (ssl != NULL && SSL_set_fd(ssl, job.fd) == 1) {
         if (SSL_accept(ssl) == 1) {
-            serve(ssl, job.echo);
-            SSL_shutdown(ssl);
+            talk(ssl, &job);
             shutdown(job.fd, SHUT_WR);
             while (recv(job.fd, rest, sizeof rest, 0) > 0)
                 continue;
-        } else if (!job.echo) {
+        } else if (is(&job, "sink")) {
             printf("0 - handshake\n");
         }
     }
@@ -115,22 +176,56 @@ static int open_listener(void)
     return fd;
 }
 
+static int be_client(const char *mode, const char *port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                             .sin_port = htons((uint16_t)strtoul(port, NULL, 10))};
+    struct job job = {.ctx = SSL_CTX_new(TLS_client_method()),
+                      .fd = socket(AF_INET, SOCK_STREAM, 0),
+                      .mode = mode};
+    SSL *ssl = job.ctx == NULL ? NULL : SSL_new(job.ctx);
+    if (ssl == NULL || job.fd < 0 || connect(job.fd, (struct sockaddr *)&at, sizeof at) != 0 ||
+        SSL_set_fd(ssl, job.fd) != 1 || SSL_connect(ssl) != 1) {
+        ERR_print_errors_fp(stderr);
+        return 1;
+    }
+    talk(ssl, &job);
+    SSL_free(ssl);
+    SSL_CTX_free(job.ctx);
+    close(job.fd);
+    return 0;
+}
+
+static bool knows(const char *mode, bool server)
+{
+    static const char *const modes[] = {"flood", "rekey", "echo", "sink", "tickets"};
+    for (size_t i = 0; i < (server ? sizeof modes / sizeof modes[0] : 2); i++)
+        if (strcmp(mode, modes[i]) == 0)
+            return true;
+    return false;
+}
+
 int main(int argc, char *argv[])
 {
-    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    SSL_CTX *ctx;
     pthread_attr_t attributes;
 
-    if (argc != 4 || (strcmp(argv[1], "echo") != 0 && strcmp(argv[1], "sink") != 0)) {
-        fprintf(stderr, "usage: tls_peer echo|sink CERT KEY\n");
+    if ((argc != 3 && argc != 4) || !knows(argv[1], argc == 4)) {
+        fprintf(stderr, "usage: tls_peer echo|sink|flood|tickets|rekey CERT KEY\n"
+                        "       tls_peer flood|rekey PORT\n");
         return 2;
     }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    signal(SIGPIPE, SIG_IGN);
+    if (argc == 3)
+        return be_client(argv[1], argv[2]);
+    ctx = SSL_CTX_new(TLS_server_method());
     if (ctx == NULL || SSL_CTX_use_certificate_chain_file(ctx, argv[2]) != 1 ||
         SSL_CTX_use_PrivateKey_file(ctx, argv[3], SSL_FILETYPE_PEM) != 1) {
         ERR_print_errors_fp(stderr);
         return 1;
     }
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    signal(SIGPIPE, SIG_IGN);
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, (size_t)256 * 1024);
@@ -150,7 +245,7 @@ int main(int argc, char *argv[])
             return 1;
         }
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        *job = (struct job){.ctx = ctx, .fd = fd, .echo = strcmp(argv[1], "echo") == 0};
+        *job = (struct job){.ctx = ctx, .fd = fd, .mode = argv[1]};
         if (pthread_create(&thread, &attributes, run, job) != 0) {
             fprintf(stderr, "tls_peer: no thread\n");
             return 1;
