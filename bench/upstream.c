@@ -229,8 +229,7 @@ static void watch(struct conn *c)
 
 static void on_listener(int listener, SSL_CTX *ctx)
 {
-    for (int i = 0; i < 64; i++) {
-        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the loop keeps what it was given */
+    for (int i = 0; i < 64; i++) { /* NOLINT(clang-analyzer-unix.Malloc): epoll keeps them */
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0)
             return;
