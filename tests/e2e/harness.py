@@ -207,6 +207,18 @@ class Gateway:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def freeze(self):
+        """Stops every thread of it; signal(SIGCONT) lets it go on. A signal takes its time."""
+        def stopped():
+            for path in glob.glob(f"/proc/{self.pid}/task/*/stat"):
+                with open(path, encoding="ascii") as stat:
+                    if stat.read().rsplit(")", 1)[1].split()[0] != "T":
+                        return False
+            return True
+
+        self.signal(signal.SIGSTOP)
+        until(stopped, what="every thread to stop")
+
     def wait_exit(self, timeout=STEP):
         return self.process.wait(timeout)
 

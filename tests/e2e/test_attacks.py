@@ -213,7 +213,7 @@ class Delivery(Case):
         gateway = self.gateway(f"tcp://127.0.0.1:{port}")
         consumer = self.closing(connect(gateway.address))
         until(connecting, what="the gateway's SYN")
-        gateway.signal(signal.SIGSTOP)
+        gateway.freeze()
         try:
             listener.accept()[0].close()
             peer = Connection(listener.accept()[0])

@@ -239,7 +239,7 @@ class Matrix:
 
         consumer = self.greeted(script)
         for size in (1, 16384, 16385, 65535, 65536, 65537, 70000, 81920, 90000, 131073):
-            self.gateway.signal(signal.SIGSTOP)
+            self.gateway.freeze()
             try:
                 orders.put(size)
                 sending = Background(consumer.send, blob(size, 17))
