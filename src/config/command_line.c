@@ -150,8 +150,9 @@ static bool store(struct reader *r, const struct option_row *row, const char *va
     option_flag(row, flag, sizeof(flag));
     struct origin *origin = origin_of(r, row);
     if (origin->kind != ORIGIN_NONE && row->type != OPTION_TEXT_LIST) {
-        /* Where a passphrase is expected to be said, it may be the passphrase: check_tls.c. */
-        const bool secret = strcmp(row->argument, "SOURCE") == 0;
+        /* Where a passphrase or a key is expected to be said, it may be that itself: check_tls.c.
+         */
+        const bool secret = row->path || strcmp(row->argument, "SOURCE") == 0;
         config_quote(quoted, sizeof(quoted), value);
         return error_set(err, "%s%s%s: given a second time; give it once", flag, secret ? "" : " ",
                          secret ? "" : quoted);

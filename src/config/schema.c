@@ -4,6 +4,7 @@
 
 #include "config_internal.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,8 +47,18 @@ const struct option_row *option_by_flag(const char *flag)
     return NULL;
 }
 
+/* The text of a key or certificate, where its file should have been named. */
+static bool has_pem(const char *value)
+{
+    return strstr(value, "-----BEGIN") != NULL;
+}
+
 void config_quote(char *dst, size_t size, const char *value)
 {
+    if (has_pem(value)) { /* it may be a private key */
+        (void)str_copy(dst, size, "'...'");
+        return;
+    }
     const size_t whole = strlen(value);
     const size_t shown = whole < QUOTE_SHOWN ? whole : QUOTE_SHOWN;
     char escaped[4 * QUOTE_SHOWN + 1];
@@ -204,10 +215,41 @@ static bool store_flag(int64_t *slot, const char *value, struct error *err)
     return true;
 }
 
+/* A line of PEM, or DER as base64: 48 letters, digits, '+', '/' and '=' or more and nothing else,
+ * with capital and small letters and digits among them. What begins with '/' or '.' is a path. */
+static bool is_base64(const char *value)
+{
+    static const char capital[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    static const char small[] = "abcdefghijklmnopqrstuvwxyz";
+    static const char digits[] = "0123456789";
+    const size_t length = strlen(value);
+    if (length < 48 || value[0] == '/') {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (!isalnum((unsigned char)value[i]) && strchr("+/=", value[i]) == NULL) {
+            return false;
+        }
+    }
+    return strpbrk(value, capital) != NULL && strpbrk(value, small) != NULL &&
+           strpbrk(value, digits) != NULL;
+}
+
+/* So that no later text repeats it: an error, a line of the log, what check prints. */
+static bool is_pasted(const char *value)
+{
+    return strpbrk(value, "\r\n") != NULL || has_pem(value) || is_base64(value);
+}
+
 bool option_store(const struct option_row *row, void *base, const char *value, struct error *err)
 {
     if (value[0] == '\0') {
         return error_set(err, "'': empty; give %s", row->argument);
+    }
+    if (row->path && is_pasted(value)) {
+        return error_set(
+            err,
+            "'...': this is not a path but the text of a key or certificate: give the file's name");
     }
     switch (row->type) {
     case OPTION_TEXT:

@@ -3,6 +3,7 @@
  * ends the process when it is given a directory. What libconfig takes in silence and gets wrong is
  * refused here as well: a number that does not fit is wrapped by 1.5, "\x00" is dropped, and a
  * comment may lack its end. */
+#include <esclusa/file.h>
 #include <esclusa/str.h>
 
 #include "config_internal.h"
@@ -10,10 +11,8 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* A config of thousands of services has a megabyte; whatever is larger was given by mistake. */
@@ -92,27 +91,14 @@ static bool read_all(int fd, char **text_r, size_t *length_r, struct error *err)
     }
 }
 
-/* regular: nothing else will do (a pipe would be waited for). */
-static bool read_file(const char *path, bool regular, char **text_r, size_t *length_r,
-                      struct error *err)
+static bool read_file(const char *path, char **text_r, size_t *length_r, struct error *err)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (regular ? O_NONBLOCK : 0));
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        const int why = errno;
-        if (fd >= 0) {
-            (void)close(fd);
-        }
-        return error_set(err, "%s", strerrordesc_np(why));
+    const char *why = NULL;
+    const int fd = file_open_regular(path, &why);
+    if (fd < 0) {
+        return error_set(err, "%s", why);
     }
-    bool done = false;
-    if (S_ISDIR(st.st_mode)) {
-        (void)error_set(err, "this is a directory, a file is needed");
-    } else if (regular && !S_ISREG(st.st_mode)) {
-        (void)error_set(err, "this is no regular file");
-    } else {
-        done = read_all(fd, text_r, length_r, err);
-    }
+    const bool done = read_all(fd, text_r, length_r, err);
     (void)close(fd);
     return done;
 }
@@ -301,7 +287,7 @@ static bool include_file(const struct scan *from, const char *path, struct error
     size_t length = 0;
     struct error reason;
     error_init(&reason);
-    bool done = read_file(path, true, &text, &length, &reason);
+    bool done = read_file(path, &text, &length, &reason);
     if (!done) {
         size_t at = strlen(quoted);
         char why[QUOTE_MAX + ERROR_TEXT_MAX];
@@ -390,7 +376,7 @@ bool source_from_file(struct source *s, struct text_list *files, const char *pat
     struct error reason;
     memset(s, 0, sizeof(*s));
     error_init(&reason);
-    bool done = read_file(path, false, &text, &length, &reason);
+    bool done = read_file(path, &text, &length, &reason);
     if (done) {
         done = source_from_text(s, files, path, text, length, err);
     } else {

@@ -157,6 +157,34 @@ static void weigh_consumers(struct scales *s)
                         listen_client(s->after->config));
 }
 
+/* Of usage 2 (DANE-TA) or 3 (DANE-EE): without trust anchors it takes the place of the system's. */
+static bool is_record_of_trust(const char *text)
+{
+    text += strspn(text, " \t");
+    return text[0] == '2' || text[0] == '3';
+}
+
+static bool has_record_of_trust(const struct service_config *c)
+{
+    for (size_t i = 0; i < c->tlsa.count; i++)
+        if (is_record_of_trust(c->tlsa.items[i]))
+            return true;
+    return false;
+}
+
+/* Records where the system's trust store was: who has that key needs no CA any more. */
+static void weigh_records(struct scales *s)
+{
+    const struct option_row *row = option_by_name("tlsa");
+    const struct service_config *old = s->before->config, *new = s->after->config;
+    if (s->before->upstream_tls == NULL || s->after->upstream_tls == NULL ||
+        is_idle(row, s->before) || is_idle(row, s->after))
+        return;
+    bool alone = has_record_of_trust(new) && !is_given_by_kin(option_by_name("ca"), new);
+    if (alone && !has_record_of_trust(old))
+        tell_row(s, row);
+}
+
 static void weigh(struct scales *s)
 {
     static const char *const effective[] = {"tls_min", "listen_tls_min", "listen_client"};
@@ -170,6 +198,7 @@ static void weigh(struct scales *s)
         if (!apart && !is_idle(row, s->before) && !is_idle(row, s->after))
             weigh_row(s, row);
     }
+    weigh_records(s);
     weigh_consumers(s);
     weigh_versions(s);
 }

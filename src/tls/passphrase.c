@@ -1,10 +1,10 @@
 /* The passphrase of our private keys. */
 #include "passphrase.h"
 
+#include <esclusa/file.h>
 #include <esclusa/str.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,9 +32,10 @@ static bool read_file(struct tls_passphrase *p, const char *source, const char *
                       struct error *err)
 {
     size_t length = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    const char *why = NULL;
+    int fd = file_open_regular(path, &why);
     if (fd < 0)
-        return error_set_errno(err, errno, "%s '%s'", p->option, source);
+        return error_set(err, "%s '%s': %s", p->option, source, why);
     while (length < sizeof p->text && memchr(p->text, '\n', length) == NULL) {
         ssize_t n = read(fd, p->text + length, sizeof p->text - length);
         if (n < 0 && errno == EINTR)

@@ -2,19 +2,18 @@
  * with it. RFC 7468. */
 #include "pem.h"
 
+#include <esclusa/file.h>
 #include <esclusa/str.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-/* The largest CA bundle of the world is a few MiB. Reading is bounded so that a device given by
+/* The largest CA bundle of the world is a few MiB. Reading is bounded so that what was given by
  * mistake cannot fill the memory. */
 #define FILE_SIZE_MAX ((size_t)16 * 1024 * 1024)
 
@@ -44,12 +43,6 @@ static bool file_grow(struct pem_file *f, struct error *err)
 
 static bool file_read_all(struct pem_file *f, int fd, struct error *err)
 {
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return error_set_errno(err, errno, "%s '%s'", f->option, f->path);
-    if (S_ISDIR(st.st_mode))
-        return error_set(err, "%s '%s': this is a directory, a PEM file is needed", f->option,
-                         f->path);
     for (;;) {
         if (f->length == f->size && !file_grow(f, err))
             return false;
@@ -81,9 +74,10 @@ bool pem_open(struct pem_file *f, const char *path, const char *option, struct e
     memset(f, 0, sizeof *f);
     f->option = option;
     f->path = path;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    const char *why = NULL;
+    int fd = file_open_regular(path, &why);
     if (fd < 0)
-        return error_set_errno(err, errno, "%s '%s'", option, path);
+        return error_set(err, "%s '%s': %s", option, path, why);
     bool done = file_read_all(f, fd, err);
     (void)close(fd);
     if (!done)

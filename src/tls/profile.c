@@ -22,6 +22,7 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 const char *tls_library_version(void)
 {
@@ -85,6 +86,20 @@ static bool read_anchors(struct tls_profile *p, const struct tls_settings *s, st
             tls_anchors_read_dir(p->anchors, s->ca_dir, word(s, "ca_dir"), err));
 }
 
+/* OpenSSL opens this one by itself, and would wait for a FIFO. Devices are taken: /dev/null says
+ * that there is none. */
+static bool system_file_check(struct error *err)
+{
+    struct stat st;
+    const char *path = getenv(X509_get_default_cert_file_env());
+    if (path == NULL)
+        path = X509_get_default_cert_file();
+    if (stat(path, &st) != 0 || !S_ISFIFO(st.st_mode))
+        return true;
+    return error_set(err, "%s '%s': this is a FIFO, a regular file is needed",
+                     X509_get_default_cert_file_env(), path);
+}
+
 static bool make_store(struct tls_profile *p, const struct tls_settings *s, EVP_MD_CTX *digest,
                        struct error *err)
 {
@@ -103,6 +118,8 @@ static bool make_store(struct tls_profile *p, const struct tls_settings *s, EVP_
     } else {
         p->system_store = true;
         (void)str_copy(p->trust, sizeof p->trust, "system store");
+        if (!system_file_check(err))
+            return false;
         ERR_clear_error();
         if (X509_STORE_set_default_paths(p->store) != 1) /* SSL_CERT_FILE and SSL_CERT_DIR */
             return error_set(err, "system store: %s", tls_openssl_reason());

@@ -1,6 +1,7 @@
 /* Which certificate a consumer is shown. */
 #include "sni.h"
 #include "refuse.h"
+#include "tickets.h"
 
 #include <esclusa/str.h>
 
@@ -155,7 +156,7 @@ static bool name_of_hello(SSL *ssl, char *dst, size_t size)
 
 /* RFC 6066 3: "MUST NOT accept the request to resume the session if the server_name extension
  * contains a different name." The session id context, which is in each session and ticket, becomes
- * one of the name's; this comes before OpenSSL looks for a session. */
+ * one of the listener's and the name; this comes before OpenSSL looks for a session. */
 static int tie_to_name(SSL *ssl, int *alert, void *context)
 {
     char name[SNI_NAME_MAX + 1];
@@ -167,7 +168,7 @@ static int tie_to_name(SSL *ssl, int *alert, void *context)
     if (!name_of_hello(ssl, name, sizeof name))
         return SSL_CLIENT_HELLO_SUCCESS; /* the context's own */
     size_t size = strlen(name);
-    memcpy(bytes, profile->fingerprint, TLS_FINGERPRINT_SIZE);
+    memcpy(bytes, tls_tickets_context(profile->tickets), TLS_FINGERPRINT_SIZE);
     for (size_t i = 0; i < size; i++) /* no text: its NUL does not count */
         bytes[TLS_FINGERPRINT_SIZE + i] = (unsigned char)name[i];
     if (EVP_Digest(bytes, TLS_FINGERPRINT_SIZE + size, digest, &length, EVP_sha256(), NULL) == 1 &&

@@ -1,6 +1,8 @@
 /* What is behind a URI of OpenSSL's store. */
 #include "store_uri.h"
 
+#include <esclusa/file.h>
+
 #include <ctype.h>
 #include <openssl/err.h>
 #include <openssl/store.h>
@@ -110,6 +112,28 @@ static bool pin_check(const struct walk *w, struct error *err)
                      w->option, w->passphrase->option);
 }
 
+/* The path in file:PATH, file:///PATH or file://localhost/PATH (RFC 8089 2, without its escapes),
+ * as OpenSSL opens it; NULL: another scheme. */
+static const char *file_path(const char *uri)
+{
+    static const char scheme[] = "file:";
+    static const char local[] = "//localhost/";
+    if (strncasecmp(uri, scheme, sizeof scheme - 1) != 0)
+        return NULL;
+    const char *path = uri + sizeof scheme - 1;
+    if (strncasecmp(path, local, sizeof local - 1) == 0)
+        return path + sizeof local - 2;
+    return strncmp(path, "///", 3) == 0 ? path + 2 : path;
+}
+
+/* OpenSSL would wait for a FIFO, and read a device for as long as it gives something. */
+static bool file_check(const struct walk *w, struct error *err)
+{
+    const char *path = file_path(w->uri);
+    const char *why = path != NULL ? file_unfit(path) : NULL;
+    return why == NULL || error_set(err, "%s '%s': %s", w->option, w->uri, why);
+}
+
 /* ---- the walk ---- */
 
 static void take(struct walk *w, const OSSL_STORE_INFO *info)
@@ -152,7 +176,7 @@ static bool walk(struct walk *w, OSSL_STORE_CTX *store, struct error *err)
 
 static bool open_and_walk(struct walk *w, struct error *err)
 {
-    if (!pin_check(w, err))
+    if (!pin_check(w, err) || !file_check(w, err))
         return false;
     UI_METHOD *ui = UI_UTIL_wrap_read_pem_callback(tls_passphrase_answer, 0);
     if (ui == NULL)

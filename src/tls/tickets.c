@@ -232,6 +232,11 @@ static bool make_context(struct tls_tickets *t, const struct tls_profile *p,
     return done;
 }
 
+const unsigned char *tls_tickets_context(const struct tls_tickets *tickets)
+{
+    return tickets->context;
+}
+
 /* ---- making ---- */
 
 static long lifetime(int64_t rotation_ms)

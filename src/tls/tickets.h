@@ -37,6 +37,8 @@ void tls_tickets_destroy(struct tls_tickets **tickets);
 /* Session tickets of a context, or none of them, and its session context. */
 bool tls_tickets_arm(SSL_CTX *ctx, const struct tls_profile *profile,
                      struct error *err) WARN_UNUSED;
+/* TLS_FINGERPRINT_SIZE bytes: the session context. */
+const unsigned char *tls_tickets_context(const struct tls_tickets *tickets);
 
 /* Any thread; now_ms is clock_ms(). The caller clears *key_r. */
 

@@ -101,6 +101,45 @@ class BadInput(Case):
             with self.subTest(words=words):
                 self.fails(WRONG, mention, *base, *words)
 
+    def test_text_of_a_key(self):
+        """Given in the place of its file's name: nothing repeats it."""
+        with open(key("client"), encoding="ascii") as file:
+            text = file.read()
+        line = text.splitlines()[1]
+        config = os.path.join(self.scratch(), "gateway.cfg")
+        good = ("--listen", free_port(), "--connect", UP, "--cert", certificate("client"))
+        for value in (text, line, text.replace("\n", "\\n")):
+            for check in ((), ("check",)):
+                self.secret_kept(line, "--key '...': this is not a path", *check, *good, "--key",
+                                 value)
+            with open(config, "w", encoding="ascii") as file:
+                file.write(f'services = ( {{ name = "a"; listen = "1"; connect = "{UP}";\n'
+                           f'cert = "{certificate("client")}";\nkey = "')
+                file.write(value.replace("\\n", "\n").replace("\n", "\\n") + '"; } );\n')
+            self.secret_kept(line, f"{config}:3: key '...': this is not a path", "check",
+                             "--config", config)
+
+    def secret_kept(self, secret, mention, *words):
+        done = run(*words)
+        self.assertEqual((done.returncode, done.stdout), (WRONG, ""), done.stderr)
+        self.assertIn(mention, done.stderr)
+        self.assertNotIn(secret[:16], done.stderr)
+
+    def test_fifos(self):
+        """What a shell makes of <(...) is one too."""
+        fifo = os.path.join(self.scratch(), "fifo")
+        os.mkfifo(fifo)
+        good = ("check", "--listen", free_port(), "--connect", UP)
+        for option in ("--ca", "--crl"):
+            self.fails(WRONG, (option, "is a FIFO, a regular file"), *good, option, fifo)
+        self.fails(WRONG, ("--config", "is a FIFO"), "check", "--config", fifo)
+        self.fails(WRONG, ("--config", "is a device"), "check", "--config", "/dev/zero")
+        done = subprocess.run(
+            ["bash", "-c", '"$0" check --config <(echo) 2>&1', ESCLUSA], capture_output=True,
+            text=True, timeout=STEP, stdin=subprocess.DEVNULL, check=False)
+        self.assertEqual(done.returncode, WRONG, done)
+        self.assertIn("is a FIFO", done.stdout)
+
     def test_listener_files(self):
         base = ("--listen", f"tls://127.0.0.1:{free_port()}", "--connect", UP)
         good = ("--listen-cert", certificate("server"), "--listen-key", key("server"))

@@ -138,6 +138,19 @@ class Upstreams(Peers):
         self.refused("--cert", self.chain, "--key", "pkcs11:object=x?pin-value=" + SECRET,
                      has=["--key", "pin-value", "--key-passphrase"])
 
+    def test_fifos_and_devices(self):
+        """At once: a start that waits for one would run into the time limit."""
+        fifo = self.path("fifo")
+        os.mkfifo(fifo)
+        self.addCleanup(os.unlink, fifo)
+        for value in (fifo, "file:" + fifo, "file://" + fifo):
+            self.refused("--cert", value, "--key", self.mine.key, has=["--cert", "is a FIFO"])
+            self.refused("--cert", self.chain, "--key", value, has=["--key", "is a FIFO"])
+        self.refused("--cert", self.chain, "--key", self.key, "--key-passphrase", "file:" + fifo,
+                     has=["--key-passphrase", "is a FIFO"])
+        self.refused("--cert", "file:/dev/zero", "--key", self.mine.key,
+                     has=["--cert", "is a device"])
+
     def test_order_of_a_chain(self):
         turned = concatenate(self.path("turned.pem"), self.mine.certificate, self.ca.certificate,
                              self.issuer.certificate)

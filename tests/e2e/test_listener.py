@@ -285,6 +285,20 @@ class Tickets(ListenerCase):
                 self.assertTrue(self.resumes(there, ticket, version))
                 self.assertFalse(self.resumes(alone, ticket, version))
 
+    def test_other_ciphers_with_several_certificates(self):
+        """A TLS 1.2 session goes on with its own cipher: not where a full handshake had none."""
+        weak, strong = "ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES256-GCM-SHA384"
+        shared = ("--listen-ticket-keys", self.keys(os.urandom(80)), "--listen-cert",
+                  self.second.certificate, "--listen-key", self.second.key, "--listen-ciphers")
+        lax, alike = self.listener(*shared, weak), self.listener(*shared, weak)
+        strict = self.listener(*shared, strong)
+        ask = ("-tls1_2", "-cipher", weak)
+        ticket = self.new_ticket(lax, *ask)
+        self.assertTrue(self.resumes(alike, ticket, *ask))
+        got = self.visit(strict, *ask, ticket=ticket)
+        self.assertFalse(got.ok, got.output)
+        self.assertFalse(got.resumed, got.line)
+
     def test_stricter_listeners(self):
         path = self.keys(os.urandom(80))
         shared = ("--listen-ticket-keys", path)

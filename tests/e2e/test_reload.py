@@ -74,6 +74,23 @@ class Reload(Case):
         self.addCleanup(gateway.stop)
         return gateway
 
+    def test_text_of_a_key(self):
+        """In the place of its file's name: neither the error nor a later reload repeats it."""
+        with open(key("client"), encoding="ascii") as file:
+            text = file.read()
+        secret = text.splitlines()[1]
+        good = service("one", self.port, self.upstream.url(), self.ca,
+                       f'cert = "{certificate("client")}"; key = "{key("client")}";')
+        gateway = self.start(services(good))
+        for pasted in (text.replace("\n", "\\n"), secret):
+            gateway.write(services(good.replace(key("client"), pasted)))
+            line = gateway.reload("reload_failed")
+            self.assertIn("gateway.cfg:1: key '...': this is not a path", line["error"])
+        gateway.write(services(good))
+        gateway.reload()
+        self.assertEqual(gateway.changes(), [])
+        self.assertNotIn(secret[:16], gateway.log_text())
+
     def test_services_come_change_and_go(self):
         other = free_port()
         one = service("one", self.port, self.upstream.url(), self.ca)

@@ -140,6 +140,23 @@ class Rotation(Watching):
             self.assertRegex(change, f"^certificate: CN={old} serial [0-9a-f]+ until .* UTC -> "
                                      f"CN={new} serial [0-9a-f]+ until .* UTC$")
 
+    def test_fifo(self):
+        """Refused, not waited for: sessions go on, and so do reloads."""
+        gateway = self.start("--watch-interval", "200ms")
+        self.secret.rotate("two")
+        self.wait_event(gateway, "reloaded", 1)
+        path = self.secret.path("tls.key")
+        os.unlink(path)
+        os.mkfifo(path)
+        line = self.wait_event(gateway, "reload_failed", 1)
+        self.assertIn("this is a FIFO, a regular file is needed", str(line))
+        self.assertEqual(self.served(gateway), "two")
+        os.unlink(path)
+        shutil.copy(self.secret.leaf("three").key, path)
+        shutil.copy(self.secret.leaf("three").certificate, self.secret.path("tls.crt.new"))
+        os.rename(self.secret.path("tls.crt.new"), self.secret.path("tls.crt"))
+        until(lambda: self.served(gateway) == "three", LATE, "the third certificate")
+
     def test_pairs_that_do_not_fit(self):
         """A new certificate with the old key, half a certificate, then what was meant."""
         gateway = self.start("--watch-interval", "200ms")

@@ -16,6 +16,7 @@ RANK = {
 # Public headers by name where that is not the layer's own.
 HEADER_LAYER = {
     "error": "base",
+    "file": "base",
     "str": "base",
     "clock": "base",
     "buf": "base",

@@ -242,7 +242,7 @@ static const struct answered bad_lines[] = {
      "--config '/nonexistent/e.cfg': No such file or directory"},
     {"esclusa check --config=/", "--config '/': this is a directory, a file is needed"},
     {"esclusa --config /dev/zero",
-     "--config '/dev/zero': larger than 4 MiB: this is no config file"},
+     "--config '/dev/zero': this is a device, a regular file is needed"},
     {"esclusa --config", "--config: its value is missing; give FILE"},
     {"esclusa --config=", "--config '': empty; give FILE"},
     {"esclusa --config a --config b",
@@ -299,8 +299,8 @@ static const struct answered bad_lines[] = {
     {BOTH " --half-close yes", "--half-close 'yes': unknown; give on, tls13 or off"},
     {BOTH " --log-level trace", "--log-level 'trace': unknown; give error, warn, info or debug"},
     /* twice */
-    {BOTH " --ca a --ca b", "--ca 'b': given a second time; give it once"},
-    {BOTH " --ca=a --ca=a", "--ca 'a': given a second time; give it once"},
+    {BOTH " --ca a --ca b", "--ca: given a second time; give it once"},
+    {BOTH " --ca=a --ca=a", "--ca: given a second time; give it once"},
     {BOTH " --workers 1 --workers x", "--workers 'x': given a second time; give it once"},
     /* addresses */
     {"esclusa -l nonsense -c h:1", "--listen 'nonsense': ..."},

@@ -268,6 +268,36 @@ static void uris(void **state)
     refused(&s, "a passphrase or PIN is needed");
 }
 
+/* None is waited for: OpenSSL opens those of a URI by itself. */
+static void no_regular_files(void **state)
+{
+    (void)state;
+    const char *fifo = in_dir("identity.fifo");
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    const char *good_cert = in_dir("good.pem");
+    const char *good_key = in_dir("good.key");
+    char local[600];
+    char triple[600];
+    (void)snprintf(local, sizeof local, "FILE://LocalHost%s", fifo);
+    (void)snprintf(triple, sizeof triple, "file://%s", fifo);
+    const char *const values[] = {fifo, uri(fifo), local, triple};
+    (void)alarm(20);
+    for (size_t i = 0; i < COUNT(values); i++) {
+        struct tls_settings s = with(values[i], good_key, NULL);
+        refused(&s, "this is a FIFO, a regular file is needed");
+        s = with(good_cert, values[i], NULL);
+        refused(&s, "this is a FIFO, a regular file is needed");
+    }
+    struct tls_settings s = with(good_cert, good_key, uri(fifo));
+    refused(&s, "this is a FIFO, a regular file is needed");
+    s.key_passphrase = "file:/dev/zero";
+    refused(&s, "this is a device, a regular file is needed");
+    s = with("file:/dev/zero", good_key, NULL);
+    refused(&s, "this is a device, a regular file is needed");
+    (void)alarm(0);
+    assert_int_equal(unlink(fifo), 0);
+}
+
 static void schemes(void **state)
 {
     (void)state;
@@ -367,7 +397,7 @@ int main(void)
         cmocka_unit_test(encrypted_keys), cmocka_unit_test(passphrases),
         cmocka_unit_test(pkcs12_files),   cmocka_unit_test(uris),
         cmocka_unit_test(schemes),        cmocka_unit_test(chains),
-        cmocka_unit_test(several),
+        cmocka_unit_test(several),        cmocka_unit_test(no_regular_files),
     };
     return cmocka_run_group_tests(tests, world_setup, world_teardown);
 }

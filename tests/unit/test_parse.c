@@ -381,8 +381,21 @@ static void what_cannot_be_included(void **state)
 {
     (void)state;
     refused("@include \"/\"\n", "t.cfg:1: @include '/': this is a directory, a file is needed");
-    refused("\n@include \"/dev/zero\"\n", "t.cfg:2: @include '/dev/zero': this is no regular file");
+    refused("\n@include \"/dev/zero\"\n",
+            "t.cfg:2: @include '/dev/zero': this is a device, a regular file is needed");
     refused("@include \"/dev/stdin/x\"\n", "t.cfg:1: @include '/dev/stdin/x': Not a directory");
+    char path[] = "/tmp/esclusa-large-XXXXXX";
+    char line[64];
+    char error[128];
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)5 * 1024 * 1024), 0);
+    assert_int_equal(close(fd), 0);
+    snprintf(line, sizeof(line), "@include \"%s\"\n", path);
+    snprintf(error, sizeof(error),
+             "t.cfg:1: @include '%s': larger than 4 MiB: this is no config file", path);
+    refused(line, error);
+    assert_int_equal(unlink(path), 0);
     static const char *const wrong[] = {"@include\n",       "@include \"\"\n", "@include \"a\n",
                                         "@include \"a\" b", "@includes x",     "  @include a"};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {

@@ -268,6 +268,56 @@ static void bad_values_are_named(void **state)
     }
 }
 
+#define LINE_OF_KEY "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg+/8e84pH2MJbN1=="
+
+/* The text of a key in the place of its file's name: no error repeats it, and nothing later has it
+ * to print. */
+static void pasted_keys_are_not_kept(void **state)
+{
+    (void)state;
+    static const char *const pasted[] = {"-----BEGIN PRIVATE KEY-----\n" LINE_OF_KEY
+                                         "\n-----END PRIVATE KEY-----\n",
+                                         "-----BEGIN PRIVATE KEY-----\\n" LINE_OF_KEY,
+                                         LINE_OF_KEY "\n" LINE_OF_KEY,
+                                         "a\nb",
+                                         "a\r",
+                                         LINE_OF_KEY};
+    static const char *const paths[] = {
+        "/secrets/Prod2024/tls/certificatesOfTheGatewayNumber1/key",
+        ("./" LINE_OF_KEY),
+        "secrets/Prod2024/tls/certificates-of-the-gateway/key",
+        "pkcs11:token=esclusa;object=Key1andALongNameOfSixtyLettersOrMore;type=private",
+        "secrets/tls/certificatesofthegatewaynumber1andofothers",
+        "MIIE"};
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option_row *row = &option_table[i];
+        char shown[256];
+        for (size_t n = 0; row->path && n < sizeof(pasted) / sizeof(pasted[0]); n++) {
+            struct config c;
+            struct error err;
+            init(&c);
+            error_init(&err);
+            assert_false(option_store(row, config_base_of(&c, row), pasted[n], &err));
+            assert_string_equal(err.text, "'...': this is not a path but the text of a key or "
+                                          "certificate: give the file's name");
+            option_format(row, config_base_of(&c, row), shown, sizeof(shown));
+            assert_string_equal(shown, "");
+            config_fini(&c);
+        }
+        for (size_t n = 0; row->path && n < sizeof(paths) / sizeof(paths[0]); n++) {
+            struct config c;
+            struct error err;
+            init(&c);
+            error_init(&err);
+            assert_true(option_store(row, config_base_of(&c, row), paths[n], &err));
+            config_fini(&c);
+        }
+    }
+    char quoted[QUOTE_MAX];
+    config_quote(quoted, sizeof(quoted), pasted[0]);
+    assert_string_equal(quoted, "'...'");
+}
+
 static void a_list_grows_and_a_text_is_replaced(void **state)
 {
     (void)state;
@@ -515,6 +565,7 @@ int main(void)
         cmocka_unit_test(what_is_not_set_shows_as_nothing),
         cmocka_unit_test(values_are_compared_whole),
         cmocka_unit_test(quotes),
+        cmocka_unit_test(pasted_keys_are_not_kept),
         cmocka_unit_test(help_has_every_option_and_short_lines),
         cmocka_unit_test(docs_table_is_the_option_table),
     };

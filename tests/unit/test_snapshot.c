@@ -597,7 +597,8 @@ static void places_of_a_file(void **state)
     } cases[] = {
         {"ca", "/nonexistent/ca.pem", "t.cfg:3: ca '/nonexistent/ca.pem': No such file"},
         {"ca_dir", "/nonexistent/dir", "t.cfg:3: ca_dir '/nonexistent/dir': No such file"},
-        {"ca = \"/dev/null\"; ca_dir", "/x", "t.cfg:3: ca '/dev/null': the file is empty"},
+        {"ca = \"/dev/null\"; ca_dir", "/x",
+         "t.cfg:3: ca '/dev/null': this is a device, a regular file is needed"},
         {"cert", "$CERT", "t.cfg:3: cert '"},
         {"ca_dir = \"/nonexistent/dir\"; ca", "$CERT", "t.cfg:3: ca_dir '/nonexistent/dir': No "},
         {"key = \"/nonexistent/k.pem\";\ncert", "$CERT", "t.cfg:3: key '/nonexistent/k.pem': "},

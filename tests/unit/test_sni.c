@@ -279,6 +279,42 @@ static void resumption(void **state)
     tls_profile_destroy(&profile);
 }
 
+/* A ticket of a listener that takes weaker ciphers: OpenSSL resumes TLS 1.2 with the session's
+ * cipher, whatever the list. */
+static void listeners_with_other_ciphers(void **state)
+{
+    (void)state;
+    static char keys[81];
+    memset(keys, 'k', 80);
+    fx_write_text(in_dir("sni.keys"), keys);
+    struct tls_settings s = listener();
+    s.ticket_keys = in_dir("sni.keys");
+    s.ciphers = "ECDHE-ECDSA-AES128-SHA";
+    struct tls_profile *weak = profile_of(&s);
+    struct tls_profile *alike = profile_of(&s);
+    s.ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384";
+    struct tls_profile *strong = profile_of(&s);
+    static const char *const names[] = {"one.test", NULL};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        SSL_SESSION *session = NULL;
+        struct consumer c = {.name = names[i],
+                             .version = TLS1_2_VERSION,
+                             .ciphers = "ECDHE-ECDSA-AES128-SHA",
+                             .session_r = &session};
+        assert_true(visit(weak, &c).done);
+        c.session_r = NULL;
+        c.session = session;
+        struct seen seen = visit(alike, &c);
+        assert_true(seen.done && seen.resumed);
+        seen = visit(strong, &c);
+        assert_false(seen.done || seen.resumed);
+        SSL_SESSION_free(session);
+    }
+    tls_profile_destroy(&weak);
+    tls_profile_destroy(&alike);
+    tls_profile_destroy(&strong);
+}
+
 /* The choice takes nothing of what the context says of consumers' certificates. */
 static void with_client_certificates(void **state)
 {
@@ -322,7 +358,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_name_and_kind),    cmocka_unit_test(strict),
         cmocka_unit_test(resumption),          cmocka_unit_test(with_client_certificates),
-        cmocka_unit_test(weak_one_among_them),
+        cmocka_unit_test(weak_one_among_them), cmocka_unit_test(listeners_with_other_ciphers),
     };
     return cmocka_run_group_tests(tests, make, world_teardown);
 }

@@ -149,6 +149,40 @@ static void ca_directories(void **state)
     assert_no_profile(&s, s.ca_dir, "--ca-dir", "No such file or directory");
 }
 
+/* A FIFO would be waited for, /dev/zero read up to the bound. */
+static void no_regular_files(void **state)
+{
+    (void)state;
+    const char *fifo = in_dir("ca.fifo");
+    const char *why = "this is a FIFO, a regular file is needed";
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    (void)alarm(20);
+    struct tls_settings s = upstream();
+    s.ca_file = fifo;
+    assert_no_profile(&s, fifo, "--ca", why);
+    s.ca_file = "/dev/zero";
+    assert_no_profile(&s, s.ca_file, "--ca", "this is a device, a regular file is needed");
+    s = upstream();
+    s.crl_file = fifo;
+    assert_no_profile(&s, fifo, "--crl", why);
+    s = downstream();
+    s.ticket_keys = fifo;
+    assert_no_profile(&s, fifo, "--listen-ticket-keys", why);
+    s = downstream();
+    s.ocsp_files = one_text(fifo);
+    assert_no_profile(&s, fifo, "--listen-ocsp", why);
+    s = upstream();
+    s.ca_file = NULL;
+    assert_int_equal(setenv("SSL_CERT_FILE", fifo, 1), 0);
+    assert_no_profile(&s, fifo, "SSL_CERT_FILE", why);
+    assert_int_equal(setenv("SSL_CERT_FILE", "/dev/null", 1), 0);
+    struct tls_profile *profile = profile_of(&s);
+    tls_profile_destroy(&profile);
+    assert_int_equal(unsetenv("SSL_CERT_FILE"), 0);
+    (void)alarm(0);
+    assert_int_equal(unlink(fifo), 0);
+}
+
 static void write_encrypted(const char *path, bool pkcs8)
 {
     BIO *bio = BIO_new_file(path, "w");
@@ -255,9 +289,10 @@ static void wrong_settings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ca_files),       cmocka_unit_test(trust_words),
-        cmocka_unit_test(ca_directories), cmocka_unit_test(identities),
-        cmocka_unit_test(identity_dates), cmocka_unit_test(wrong_settings),
+        cmocka_unit_test(ca_files),         cmocka_unit_test(trust_words),
+        cmocka_unit_test(ca_directories),   cmocka_unit_test(identities),
+        cmocka_unit_test(identity_dates),   cmocka_unit_test(wrong_settings),
+        cmocka_unit_test(no_regular_files),
     };
     return cmocka_run_group_tests(tests, world_setup, world_teardown);
 }
