@@ -10,6 +10,7 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum rule_kind { RULE_CN, RULE_OU, RULE_DNS, RULE_URI };
 
@@ -268,10 +269,27 @@ static bool is_visible(const unsigned char *bytes, size_t length)
     return true;
 }
 
+/* SPIFFE X509-SVID 2 and 5: a certificate with more than one URI is no SVID. */
+static bool is_svid(const unsigned char *bytes, size_t length, int uris)
+{
+    static const char scheme[] = "spiffe:";
+    return uris == 1 || length < sizeof scheme - 1 ||
+           strncasecmp((const char *)bytes, scheme, sizeof scheme - 1) != 0;
+}
+
+static int count_uris(const GENERAL_NAMES *names)
+{
+    int count = 0;
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++)
+        count += sk_GENERAL_NAME_value(names, i)->type == GEN_URI;
+    return count;
+}
+
 static bool names_admitted(const struct tls_admission *a, const X509 *leaf)
 {
     bool found = false;
     GENERAL_NAMES *names = X509_get_ext_d2i(leaf, NID_subject_alt_name, NULL, NULL);
+    int uris = count_uris(names);
     for (int i = 0; !found && i < sk_GENERAL_NAME_num(names); i++) {
         int kind = 0;
         const ASN1_STRING *value = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &kind);
@@ -279,7 +297,7 @@ static bool names_admitted(const struct tls_admission *a, const X509 *leaf)
             continue;
         const unsigned char *bytes = ASN1_STRING_get0_data(value);
         size_t length = (size_t)ASN1_STRING_length(value);
-        found = is_visible(bytes, length) &&
+        found = is_visible(bytes, length) && (kind == GEN_DNS || is_svid(bytes, length, uris)) &&
                 any_rule(a, kind == GEN_DNS ? RULE_DNS : RULE_URI, bytes, length);
     }
     GENERAL_NAMES_free(names);

@@ -5,7 +5,8 @@
  * host without regard to case (RFC 3986 6.2.2.1), the rest exactly. In a URI with a path a * in the
  * host stays within the host: what is meant for the hosts below example.org does not take
  * "spiffe://evil.test/.example.org/x". Of several CNs or OUs each counts. A wildcard in a
- * certificate stands for itself. */
+ * certificate stands for itself. A SPIFFE ID counts only where it is the certificate's only URI, as
+ * for upstreams (names.h). */
 #ifndef ESCLUSA_TLS_ADMIT_H
 #define ESCLUSA_TLS_ADMIT_H
 

@@ -170,6 +170,14 @@ void tls_tlsa_digest(const struct tls_tlsa *tlsa, EVP_MD_CTX *digest)
 
 /* ---- use ---- */
 
+bool tls_tlsa_are_trust(const struct tls_tlsa *tlsa)
+{
+    for (size_t i = 0; i < tlsa->count; i++)
+        if (tlsa->items[i].usage >= 2)
+            return true;
+    return false;
+}
+
 bool tls_dane_arm_context(SSL_CTX *ctx, struct error *err)
 {
     ERR_clear_error();

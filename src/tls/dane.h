@@ -1,10 +1,11 @@
 /* dane: TLSA records given in the configuration (RFC 6698, RFC 7671), not looked up in DNS.
  *
  * One record that fits is enough. Usages 0 (PKIX-TA) and 1 (PKIX-EE) are asked for on top of the
- * normal trust; 2 (DANE-TA) and 3 (DANE-EE) take its place. Under 3 OpenSSL looks at the leaf's key
- * alone: neither dates nor CAs nor CRLs count (RFC 7671 5.1). That section would drop the name
- * check too; here it stays for every usage: the record says which key, the configuration which
- * name, and a key may serve several. */
+ * normal trust. So are 2 (DANE-TA) and 3 (DANE-EE) where trust anchors are given: both must hold.
+ * Where none are, records of these are the trust, in place of the system's store (RFC 7671 5.1,
+ * 5.2). Under 3 OpenSSL looks at the leaf's key alone: dates do not count then, CRLs that are given
+ * do (verify.c). RFC 7671 5.1 would drop the name check too; here it stays for every usage: the
+ * record says which key, the configuration which name, and a key may serve several. */
 #ifndef ESCLUSA_TLS_DANE_H
 #define ESCLUSA_TLS_DANE_H
 
@@ -18,6 +19,8 @@ struct tls_tlsa *tls_tlsa_create(const struct tls_texts *texts, const char *opti
 void tls_tlsa_destroy(struct tls_tlsa **tlsa);
 /* Into the fingerprint of a profile, whatever their order. */
 void tls_tlsa_digest(const struct tls_tlsa *tlsa, EVP_MD_CTX *digest);
+/* One at least is of usage 2 or 3. */
+bool tls_tlsa_are_trust(const struct tls_tlsa *tlsa);
 bool tls_dane_arm_context(SSL_CTX *ctx, struct error *err) WARN_UNUSED;
 /* Before the handshake of one session. OpenSSL wants a base domain, by which records are found in
  * DNS: the first DNS name expected of the peer, none for one with IP or URI names only. Nothing

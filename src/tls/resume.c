@@ -10,6 +10,8 @@
 /* Tickets kept a peer. Servers send one to four a handshake (OpenSSL: two), each good for one
  * connection (RFC 8446 C.4); more would only serve bursts, at some 5 KiB each. */
 #define KEPT_MAX 4
+/* RFC 8446 4.6.1: no ticket is kept longer, whatever the server says. */
+#define LIFE_MAX_S (INT64_C(7) * 24 * 3600)
 
 struct kept {
     SSL_SESSION *session;
@@ -147,12 +149,12 @@ static void keep(struct slot *slot, uint64_t peer, const struct kept *one)
 
 /* How long the server keeps it: RFC 8446 4.6.1 (0: it is good for nothing), RFC 5077 3.3 (0: it
  * does not say). */
-static int64_t lifetime(const SSL_SESSION *session)
+int64_t tls_resume_life(const SSL_SESSION *session)
 {
-    unsigned long hint = SSL_SESSION_get_ticket_lifetime_hint(session);
-    if (hint > 0 || SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION)
-        return (int64_t)hint;
-    return SSL_SESSION_get_timeout(session);
+    int64_t life = (int64_t)SSL_SESSION_get_ticket_lifetime_hint(session);
+    if (life <= 0 && SSL_SESSION_get_protocol_version(session) < TLS1_3_VERSION)
+        life = SSL_SESSION_get_timeout(session);
+    return life < LIFE_MAX_S ? life : LIFE_MAX_S;
 }
 
 /* The store that a session may go into. What a policy of "report" let pass is to be reported each
@@ -174,7 +176,7 @@ static void keep_session(struct slot *slot, const struct tls_state *state, SSL_S
         .session = session,
         .verified_s = state->verified_s,
         .valid_until_s = state->valid_until_s,
-        .until_s = (int64_t)time(NULL) + lifetime(session),
+        .until_s = (int64_t)time(NULL) + tls_resume_life(session),
     };
     keep(slot, state->peer->id, &one);
 }

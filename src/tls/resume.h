@@ -24,6 +24,8 @@ bool tls_resume_arm_context(SSL_CTX *ctx, const struct tls_profile *profile) WAR
 void tls_resume_offer(SSL *ssl);
 /* The handshake is done. */
 void tls_resume_established(SSL *ssl);
+/* Seconds for which a session may be offered, by what the server said of it; seven days at most. */
+int64_t tls_resume_life(const SSL_SESSION *session);
 /* The same server name and names. */
 bool tls_same_peer(const struct tls_peer *a, const struct tls_peer *b);
 

@@ -219,15 +219,76 @@ static X509_CRL *newest_for(const struct crls *crls, const X509 *certificate)
     return newest;
 }
 
+/* RFC 5280 5.2.1. True for those of the same key, and where neither says which. */
+static bool is_of_one_key(const X509_CRL *a, const X509_CRL *b)
+{
+    AUTHORITY_KEYID *one = X509_CRL_get_ext_d2i(a, NID_authority_key_identifier, NULL, NULL);
+    AUTHORITY_KEYID *other = X509_CRL_get_ext_d2i(b, NID_authority_key_identifier, NULL, NULL);
+    const ASN1_OCTET_STRING *one_id = one != NULL ? one->keyid : NULL;
+    const ASN1_OCTET_STRING *other_id = other != NULL ? other->keyid : NULL;
+    bool same = one_id == NULL || other_id == NULL ? one_id == other_id
+                                                   : ASN1_OCTET_STRING_cmp(one_id, other_id) == 0;
+    AUTHORITY_KEYID_free(one);
+    AUTHORITY_KEYID_free(other);
+    return same;
+}
+
+/* A list that was issued later does not have it any more: it was on hold (RFC 5280 5.3.1). */
+static bool is_taken_back(const struct crls *crls, const X509_CRL *crl, X509 *certificate)
+{
+    int64_t begin = 0;
+    int64_t now = (int64_t)time(NULL);
+    (void)tls_time_seconds(X509_CRL_get0_lastUpdate(crl), &begin);
+    for (int i = 0; i < sk_X509_CRL_num(crls->lists); i++) {
+        X509_CRL *later = sk_X509_CRL_value(crls->lists, i);
+        X509_REVOKED *unused = NULL;
+        int64_t then = 0;
+        if (is_for(later, certificate) &&
+            tls_time_seconds(X509_CRL_get0_lastUpdate(later), &then) && then > begin &&
+            then <= now && is_of_one_key(crl, later) &&
+            X509_CRL_get0_by_cert(later, &unused, certificate) != 1)
+            return true;
+    }
+    return false;
+}
+
 static X509_REVOKED *entry_of(const struct crls *crls, X509 *certificate)
 {
     for (int i = 0; i < sk_X509_CRL_num(crls->lists); i++) {
         X509_CRL *crl = sk_X509_CRL_value(crls->lists, i);
         X509_REVOKED *entry = NULL;
-        if (is_for(crl, certificate) && X509_CRL_get0_by_cert(crl, &entry, certificate) == 1)
+        if (is_for(crl, certificate) && X509_CRL_get0_by_cert(crl, &entry, certificate) == 1 &&
+            !is_taken_back(crls, crl, certificate))
             return entry;
     }
     return NULL;
+}
+
+bool tls_crls_list(X509_STORE *store, X509 *certificate)
+{
+    const struct crls *crls = crls_of(store);
+    return crls != NULL && entry_of(crls, certificate) != NULL;
+}
+
+int tls_crls_look_up(X509_STORE *store, X509 *certificate)
+{
+    const struct crls *crls = crls_of(store);
+    int64_t now = (int64_t)time(NULL);
+    int64_t begin = 0;
+    int64_t end = 0;
+    if (crls == NULL)
+        return X509_V_ERR_UNABLE_TO_GET_CRL;
+    if (entry_of(crls, certificate) != NULL)
+        return X509_V_ERR_CERT_REVOKED;
+    if (X509_self_signed(certificate, 0) == 1)
+        return X509_V_OK;
+    const X509_CRL *crl = newest_for(crls, certificate);
+    if (crl == NULL || !tls_time_seconds(X509_CRL_get0_lastUpdate(crl), &begin) ||
+        !tls_time_seconds(X509_CRL_get0_nextUpdate(crl), &end))
+        return X509_V_ERR_UNABLE_TO_GET_CRL;
+    if (begin > now)
+        return X509_V_ERR_CRL_NOT_YET_VALID;
+    return end <= now ? X509_V_ERR_CRL_HAS_EXPIRED : X509_V_OK;
 }
 
 /* RFC 5280 5.3.1: the reason may be absent. */

@@ -13,6 +13,15 @@ bool tls_crls_read(X509_STORE *store, const struct tls_settings *s, EVP_MD_CTX *
                    struct error *err) WARN_UNUSED;
 /* A verify error (X509_V_ERR_*) that is about revocation: what revocation_policy governs. */
 bool tls_is_revocation_error(int error);
+/* For certificates whose issuer is not in the chain, so that OpenSSL finds no list of it (one that
+ * names its key fits nothing there) or could not verify it: by the issuer's name and the serial
+ * number, in the lists as they were given. Any thread; takes no lock. */
+/* A list has it, and none that was issued later by the same key is without it. */
+bool tls_crls_list(X509_STORE *store, X509 *certificate);
+/* What OpenSSL would say of it: X509_V_OK, or X509_V_ERR_... for one that is listed, or whose
+ * issuer's newest list is missing, over, or not valid yet. One that is self-signed need only not be
+ * listed. */
+int tls_crls_look_up(X509_STORE *store, X509 *certificate);
 /* The first nextUpdate still to come, seconds since the epoch, of the CRLs that a chain was looked
  * up in; INT64_MAX: there are none. Any thread; takes no lock. */
 int64_t tls_crls_valid_until(X509_STORE *store, STACK_OF(X509) * chain);

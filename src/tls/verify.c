@@ -45,27 +45,32 @@ static void trial_fini(struct trial *t)
 
 /* ---- within X509_verify_cert(3) ---- */
 
-/* CRL_CHECK_ALL asks for one of the anchor too. Who trusts that needs no list of its issuer, which
- * for an anchor that is not self-signed is not even in the chain, so that a list could not be
- * verified. One that names the anchor as revoked still counts. */
-static bool is_anchors_crl(X509_STORE_CTX *ctx, int error)
+/* CRL_CHECK_ALL asks for one of the last certificate too, whose issuer is not in the chain (unless
+ * it is self-signed), so that OpenSSL finds none or cannot verify it. What stands there is trusted
+ * as it is and needs no list; but our own lists may have it. X509_V_OK: nothing is wrong. */
+static int judge_last(X509_STORE_CTX *ctx, const struct run *r, int error)
 {
     STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
     int last = sk_X509_num(chain) - 1;
+    X509 *at = sk_X509_value(chain, last);
     if (X509_STORE_CTX_get_error_depth(ctx) != last)
-        return false;
-    if (error == X509_V_ERR_UNABLE_TO_GET_CRL)
-        return true;
-    return (error == X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER ||
-            error == X509_V_ERR_CRL_SIGNATURE_FAILURE) &&
-           X509_self_signed(sk_X509_value(chain, last), 0) == 0;
+        return error;
+    bool none = error == X509_V_ERR_UNABLE_TO_GET_CRL;
+    bool unverified = error == X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER ||
+                      error == X509_V_ERR_CRL_SIGNATURE_FAILURE ||
+                      error == X509_V_ERR_KEYUSAGE_NO_CRL_SIGN;
+    if (!none && (!unverified || X509_self_signed(at, 0) != 0))
+        return error;
+    /* A TLSA record with a bare key (2 1 0) issued it: it is not trusted itself. */
+    if (X509_STORE_CTX_get_num_untrusted(ctx) > last)
+        return tls_crls_look_up(r->store, at);
+    return tls_crls_list(r->store, at) ? X509_V_ERR_CERT_REVOKED : X509_V_OK;
 }
 
-static void note_revocation(struct trial *t, X509_STORE_CTX *ctx, int error)
+static void note_revocation(struct trial *t, const X509 *at, int error)
 {
     char subject[128] = "";
     size_t length = strlen(t->revocation);
-    const X509 *at = X509_STORE_CTX_get_current_cert(ctx);
     if (at != NULL)
         tls_name_text(subject, sizeof subject, X509_get_subject_name(at));
     (void)str_append(t->revocation, sizeof t->revocation, &length, "%s%s at '%s'",
@@ -80,11 +85,13 @@ static int on_error(int ok, X509_STORE_CTX *ctx)
     int error = X509_STORE_CTX_get_error(ctx);
     if (ok != 0 || t == NULL)
         return ok;
-    if (is_anchors_crl(ctx, error))
+    int last = judge_last(ctx, t->run, error);
+    if (last == X509_V_OK)
         return 1;
-    if (t->run->profile->revocation_policy != TLS_POLICY_REPORT || !tls_is_revocation_error(error))
+    X509_STORE_CTX_set_error(ctx, last);
+    if (t->run->profile->revocation_policy != TLS_POLICY_REPORT || !tls_is_revocation_error(last))
         return 0;
-    note_revocation(t, ctx, error);
+    note_revocation(t, X509_STORE_CTX_get_current_cert(ctx), last);
     return 1;
 }
 
@@ -138,6 +145,39 @@ static void trial_run(struct trial *t, const struct run *r, STACK_OF(X509) * unt
             t->refused = NULL;
     }
     X509_STORE_CTX_free(ctx);
+}
+
+/* ---- records ---- */
+
+/* Trust anchors that were given are not replaced by records: both must hold. Those of usage 0 and 1
+ * OpenSSL itself takes so. */
+static bool records_add(const struct run *r)
+{
+    return r->dane != NULL && !r->profile->system_store && tls_tlsa_are_trust(r->profile->tlsa);
+}
+
+/* Where a record of usage 3 fits OpenSSL looks at nothing else. RFC 7671 5.1 wants it so for dates
+ * and names of CAs; lists are given to be asked. */
+static void look_up_leaf(struct trial *t)
+{
+    const struct run *r = t->run;
+    X509 *leaf = r->subject->leaf;
+    /* The self-test's store is not the one that the lists were read for. */
+    if (!t->good || r->dane == NULL || !r->profile->crls || r->subject->store != NULL ||
+        sk_X509_num(t->chain) != 1)
+        return;
+    int error = tls_crls_look_up(r->store, leaf);
+    if (error == X509_V_OK)
+        return;
+    if (r->profile->revocation_policy == TLS_POLICY_REPORT) {
+        note_revocation(t, leaf, error);
+        return;
+    }
+    trial_fini(t);
+    t->good = false;
+    t->error = error;
+    t->depth = 0;
+    t->refused = X509_up_ref(leaf) == 1 ? leaf : NULL;
 }
 
 /* ---- pins and other paths ---- */
@@ -296,14 +336,43 @@ static int64_t valid_until(const struct run *r, STACK_OF(X509) * chain)
     return until;
 }
 
-static void judge(struct tls_verdict *v, const struct run *r)
+static void limit(struct tls_verdict *v, int64_t until)
+{
+    if (until < v->valid_until_s)
+        v->valid_until_s = until;
+}
+
+/* The records, on top of what was good without them; by a chain of their own. */
+static void ask_records(struct trial *t, struct tls_verdict *v, const struct run *r)
+{
+    struct trial by_record;
+    trial_run(&by_record, r, r->subject->sent, NULL, 0);
+    if (!by_record.good) {
+        trial_fini(t);
+        *t = by_record;
+        return;
+    }
+    limit(v, valid_until(r, by_record.chain));
+    if (t->revocation[0] == '\0')
+        (void)str_copy(t->revocation, sizeof t->revocation, by_record.revocation);
+    trial_fini(&by_record);
+}
+
+static void judge(struct tls_verdict *v, const struct run *with)
 {
     struct trial t;
-    trial_run(&t, r, r->subject->sent, NULL, 0);
+    struct run r = *with;
+    bool add = records_add(with);
+    if (add)
+        r.dane = NULL;
+    trial_run(&t, &r, r.subject->sent, NULL, 0);
     look_further(&t);
+    look_up_leaf(&t);
+    if (t.good && add)
+        ask_records(&t, v, with);
     if (!t.good) {
-        tls_refuse_chain(&v->failure, r->profile, r->subject, t.error, t.depth, t.refused);
-        tls_revocation_explain(&v->failure, r->profile, r->store, t.refused);
+        tls_refuse_chain(&v->failure, r.profile, r.subject, t.error, t.depth, t.refused);
+        tls_revocation_explain(&v->failure, r.profile, r.store, t.refused);
         trial_fini(&t);
         return;
     }
@@ -312,13 +381,13 @@ static void judge(struct tls_verdict *v, const struct run *r)
     trial_fini(&t);
     if (t.revocation[0] != '\0')
         report(v, TLS_REPORT_REVOCATION, t.revocation);
-    v->good = judge_names(v, r) && judge_admission(v, r) && judge_pins(v, r);
+    v->good = judge_names(v, &r) && judge_admission(v, &r) && judge_pins(v, &r);
     if (!v->good) {
         tls_verdict_fini(v);
         return;
     }
-    v->valid_until_s = valid_until(r, v->chain);
-    judge_strictly(v, r);
+    limit(v, valid_until(&r, v->chain));
+    judge_strictly(v, &r);
 }
 
 void tls_verify(struct tls_verdict *v, const struct tls_profile *profile,

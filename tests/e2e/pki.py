@@ -84,6 +84,8 @@ class Authority:
                 f"crlnumber = {self.path('crlnumber')}\nrand_serial = yes\n"
                 "unique_subject = no\ndefault_md = sha256\ndefault_days = 30\n"
                 "default_crl_days = 30\npolicy = any\nemail_in_dn = no\n"
+                "[list]\nauthorityKeyIdentifier = keyid:always\n"
+                "[bare_list]\n"
                 "[any]\ncommonName = optional\norganizationalUnitName = optional\n"
                 "organizationName = optional\n")
         lines = ["basicConstraints = critical,CA:true", "subjectKeyIdentifier = hash", *extensions]
@@ -123,11 +125,13 @@ class Authority:
     def revoke(self, leaf):
         openssl("ca", "-revoke", leaf.certificate, config=self.config)
 
-    def crl(self, file="ca.crl", begin=-1, days=10, der=False):
-        """Writes a CRL with what was revoked so far."""
+    def crl(self, file="ca.crl", begin=-1, days=10, der=False, key_id=True):
+        """Writes a CRL with what was revoked so far. key_id: whether it names its issuer's key, as
+        RFC 5280 5.2.1 wants it."""
         path = self.path(file)
         openssl("ca", "-gencrl", "-out", path, "-crl_lastupdate", stamp(begin),
-                "-crl_nextupdate", stamp(days), config=self.config)
+                "-crl_nextupdate", stamp(days), "-crlexts", "list" if key_id else "bare_list",
+                config=self.config)
         if der:
             openssl("crl", "-in", path, "-outform", "DER", "-out", path)
         return path

@@ -68,10 +68,10 @@ class UpstreamLists(Pki):
         cls.below = cls.gone.issue("below")
         cls.below.file = cls.below.chain(cls.gone)
 
-    def start(self, leaf, *options, version=None, script=echo):
+    def start(self, leaf, *options, version=None, script=echo, ca=None):
         self.up = self.closing(Upstream(script, context_of(leaf, version), handshake=False))
         return self.gateway(self.up.url(), "--server-name", "localhost", "--ca",
-                            self.root.certificate, *options)
+                            ca or self.root.certificate, *options)
 
     @staticmethod
     def shake(connection):
@@ -85,8 +85,8 @@ class UpstreamLists(Pki):
         consumer.close()
         return gateway.wait_session(name_of(consumer))
 
-    def passes(self, leaf, *options, version=None):
-        gateway = self.start(leaf, *options, version=version, script=self.shake)
+    def passes(self, leaf, *options, version=None, ca=None):
+        gateway = self.start(leaf, *options, version=version, script=self.shake, ca=ca)
         return self.visit(gateway)
 
     def turned_away(self, gateway, error, *remedy):
@@ -100,7 +100,7 @@ class UpstreamLists(Pki):
             self.assertIn(word, line["remedy"], line)
         return line
 
-    def refused(self, leaf, options, error, *remedy, version=None):
+    def refused(self, leaf, options, error, *remedy, version=None, ca=None):
         """No byte of the consumer's reaches it."""
         got = []
 
@@ -108,7 +108,7 @@ class UpstreamLists(Pki):
             connection.handshake()
             got.append(connection.recv())
 
-        gateway = self.start(leaf, *options, version=version, script=script)
+        gateway = self.start(leaf, *options, version=version, script=script, ca=ca)
         line = self.turned_away(gateway, error, *remedy)
         self.up.outcome()
         self.assertFalse(any(got), "bytes reached an upstream that is refused")
@@ -189,8 +189,10 @@ class UpstreamLists(Pki):
     def test_forged(self):
         """Of the same name, signed with another key."""
         double = Authority(self.directory, "Sub", file="double")
-        forged = concatenate(self.path("forged.pem"), self.of_root, double.crl())
-        self.refused(self.good, ("--crl", forged), "CRL signature failure", "CN=Sub")
+        for key_id, words in ((False, "CRL signature failure"),
+                              (True, "unable to get certificate CRL (CRL of 'CN=Sub')")):
+            forged = concatenate(self.path("forged.pem"), self.of_root, double.crl(key_id=key_id))
+            self.refused(self.good, ("--crl", forged), words, "CN=Sub")
 
     def test_report(self):
         for lists, words in ((self.lists, "certificate revoked"),
@@ -207,6 +209,30 @@ class UpstreamLists(Pki):
         gateway = self.gateway(self.up.url(), "--server-name", "localhost", "--ca",
                                self.sub.certificate, "--crl", self.of_sub)
         self.visit(gateway)
+
+    def test_a_revoked_anchor(self):
+        """Trusted by --ca itself: what its issuer's list says of it still counts."""
+        root = Authority(self.directory, "Top")
+        gone = Authority(self.directory, "Revoked", issuer=root)
+        leaf = gone.issue("under")
+        own = root.issue("own")
+        own.file = own.certificate
+        before = concatenate(self.path("top.pem"), root.crl("before.crl"), gone.crl())
+        both = concatenate(self.path("both.ca"), root.certificate, gone.certificate)
+        leaf.file = leaf.chain(gone)
+        for ca in (both, gone.certificate):
+            self.passes(leaf, "--crl", before, ca=ca)
+        self.passes(own, "--crl", before, ca=own.certificate)
+        root.revoke(gone)
+        root.revoke(own)
+        after = concatenate(self.path("top2.pem"), root.crl("after.crl"), gone.crl())
+        for ca in (root.certificate, both, gone.certificate):
+            with self.subTest(ca=ca):
+                line = self.refused(leaf, ("--crl", after), "certificate revoked (20",
+                                    "'CN=Revoked' was revoked at 20", ca=ca)
+                self.assertEqual(line["depth"], 1)
+        self.refused(own, ("--crl", after), "certificate revoked (20", "'CN=own' was revoked",
+                     ca=own.certificate)
 
     def test_expires_while_running(self):
         """It refuses from then on; a fresh one is taken up without a restart."""

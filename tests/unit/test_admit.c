@@ -305,6 +305,25 @@ static void test_uris(void **state)
     X509_free(leaf);
 }
 
+/* One that is no SVID for its second URI: what else it bears still counts. */
+static void test_one_spiffe_id_only(void **state)
+{
+    (void)state;
+    X509 *leaf = leaf_of(NULL, 0, "DNS:a.test,URI:spiffe://a.test/x,URI:Spiffe://b.test/y");
+    assert_false(kind_admits(URI, "spiffe://a.test/x", leaf));
+    assert_false(kind_admits(URI, "spiffe://b.test/y", leaf));
+    assert_false(kind_admits(URI, "*", leaf));
+    assert_true(kind_admits(DNS, "a.test", leaf));
+    X509_free(leaf);
+    leaf = leaf_of(NULL, 0, "URI:urn:a:b,URI:spiffe://a.test/x");
+    assert_false(kind_admits(URI, "spiffe://a.test/x", leaf));
+    assert_true(kind_admits(URI, "urn:a:b", leaf));
+    X509_free(leaf);
+    leaf = leaf_of(NULL, 0, "DNS:a.test,URI:spiffe://a.test/x");
+    assert_true(kind_admits(URI, "spiffe://a.test/x", leaf));
+    X509_free(leaf);
+}
+
 static void test_pins_and_several(void **state)
 {
     char pin[TLS_PIN_TEXT_SIZE];
@@ -448,6 +467,7 @@ int main(void)
         cmocka_unit_test(test_tricks_with_subjects),
         cmocka_unit_test(test_dns_names),
         cmocka_unit_test(test_uris),
+        cmocka_unit_test(test_one_spiffe_id_only),
         cmocka_unit_test(test_pins_and_several),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_digest),

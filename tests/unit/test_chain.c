@@ -10,6 +10,8 @@
 #include "tls/pins.h"
 #include "tls/verify.h"
 #include "tls_world.h"
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
 
 #include "tls_crl.h"
 
@@ -374,8 +376,9 @@ static void many_paths(void **state)
         many[i] = certify(&first, &sub, -FX_DAY, FX_DAY);
         assert_true(sk_X509_push(sent, many[i].cert) > 0);
         int paths = paths_of(in_dir("ca.pem"), &leaf, sent);
-        /* Three signatures to find it, and three to verify it. */
-        assert_int_equal(paths, i < TLS_CHAIN_WORK_MAX / 6 ? i + 1 : TLS_CHAIN_WORK_MAX / 6);
+        assert_int_equal(paths, i < TLS_CHAIN_PATHS_MAX ? i + 1 : TLS_CHAIN_PATHS_MAX);
+        /* Two signatures to find it, one for all, and three to verify it. */
+        assert_int_equal(work, 1 + paths * 5);
         /* Where they are anchors themselves a path costs less. */
         const char *ca = in_dir("many.pem");
         fx_write(ca, i == 0 ? "w" : "a", many[i].cert, NULL);
@@ -423,7 +426,7 @@ static void circles_and_depth(void **state)
     struct fx_cert leaf = leaf_of(&a);
     STACK_OF(X509) *sent = stack(LIST(&a_by_b, &b_by_a, &leaf), 3);
     assert_int_equal(paths_of(in_dir("ca.pem"), &leaf, sent), 0);
-    assert_int_equal(work, 2); /* the leaf's and A's: B's issuer has been there before */
+    assert_int_equal(work, 0); /* by their names alone they lead nowhere */
     sk_X509_free(sent);
     fx_free(&leaf);
     fx_free(&b_by_a);
@@ -452,6 +455,83 @@ static void circles_and_depth(void **state)
     }
 }
 
+/* The public key alone, which is not one that anybody has the other half of. */
+static EVP_PKEY *huge_key(void)
+{
+    EVP_PKEY *key = NULL;
+    OSSL_PARAM *params = NULL;
+    BIGNUM *n = BN_new();
+    BIGNUM *e = BN_new();
+    OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    assert_int_equal(BN_rand(n, 16384, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ODD), 1);
+    assert_int_equal(BN_set_word(e, RSA_F4), 1);
+    assert_int_equal(OSSL_PARAM_BLD_push_BN(build, "n", n), 1);
+    assert_int_equal(OSSL_PARAM_BLD_push_BN(build, "e", e), 1);
+    params = OSSL_PARAM_BLD_to_param(build);
+    assert_int_equal(EVP_PKEY_fromdata_init(ctx), 1);
+    assert_int_equal(EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params), 1);
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_free(params);
+    OSSL_PARAM_BLD_free(build);
+    BN_free(e);
+    BN_free(n);
+    return key;
+}
+
+static void huge_keys_are_not_worked_with(void **state)
+{
+    (void)state;
+    struct fx_cert huge =
+        fx_make(&(struct fx_spec){.cn = "Huge", .issuer = &root, .ca = true, .rsa_bits = 2048});
+    struct fx_cert leaf = leaf_of(&huge);
+    EVP_PKEY *key = huge_key();
+    STACK_OF(X509) *sent = stack(LIST(&huge), 1);
+    assert_int_equal(paths_of(in_dir("ca.pem"), &leaf, sent), 1);
+    assert_int_equal(work, 4);
+    assert_int_equal(X509_set_pubkey(huge.cert, key), 1);
+    assert_true(X509_sign(huge.cert, root.key, EVP_sha256()) > 0);
+    assert_int_equal(paths_of(in_dir("ca.pem"), &leaf, sent), 0);
+    assert_int_equal(work, 0);
+    sk_X509_free(sent);
+    EVP_PKEY_free(key);
+    fx_free(&leaf);
+    fx_free(&huge);
+}
+
+/* As if of a CA that is trusted: each costs one signature of that, however they hang together. */
+static void strangers_keys_are_not_worked_with(void **state)
+{
+    (void)state;
+    static struct fx_cert many[20];
+    struct fx_cert liar = authority("Root", NULL);
+    struct fx_cert first = authority("Many", NULL);
+    struct fx_cert leaf = leaf_of(&first);
+    struct fx_cert strong =
+        fx_make(&(struct fx_spec){.cn = "Strong", .issuer = &root, .ca = true, .rsa_bits = 4096});
+    STACK_OF(X509) *sent = sk_X509_new_null();
+    for (size_t i = 0; i < COUNT(many); i++) {
+        many[i] = certify(&first, i % 2 == 0 ? &liar : &first, -FX_DAY, FX_DAY);
+        /* The even ones say that the root has issued them, the odd ones that those have. */
+        assert_true(sk_X509_push(sent, many[i].cert) > 0);
+    }
+    assert_int_equal(paths_of(in_dir("ca.pem"), &leaf, sent), 0);
+    assert_int_equal(work, COUNT(many) / 2);
+    sk_X509_free(sent);
+    fx_free(&leaf);
+    leaf = leaf_of(&strong);
+    sent = stack(LIST(&strong), 1);
+    assert_int_equal(paths_of(in_dir("ca.pem"), &leaf, sent), 1);
+    assert_int_equal(work, 2 * (1 + 4)); /* as much as the key costs */
+    sk_X509_free(sent);
+    for (size_t i = 0; i < COUNT(many); i++)
+        fx_free(&many[i]);
+    fx_free(&strong);
+    fx_free(&leaf);
+    fx_free(&first);
+    fx_free(&liar);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -467,6 +547,8 @@ int main(void)
         cmocka_unit_test(many_paths),
         cmocka_unit_test(many_decoys),
         cmocka_unit_test(circles_and_depth),
+        cmocka_unit_test(huge_keys_are_not_worked_with),
+        cmocka_unit_test(strangers_keys_are_not_worked_with),
     };
     return cmocka_run_group_tests(tests, world_setup, world_teardown);
 }

@@ -10,6 +10,8 @@
 #include "tls/verify.h"
 #include "tls_world.h"
 
+#include "tls_crl.h"
+
 /* "U S M HEX" that fits the certificate. */
 static const char *record(int usage, int selector, int matching, const struct fx_cert *of)
 {
@@ -125,7 +127,7 @@ static void digest_is_of_the_set(void **state)
 
 struct dane_row {
     const char *what;
-    const char *ca;
+    const char *ca; /* NULL: the system's store, in which there is nothing of ours */
     const char *records[2];
     long send_root; /* 1: behind the intermediate, which always comes */
     const char *name;
@@ -137,7 +139,7 @@ static void play(const struct dane_row *row, const struct fx_cert *leaf)
 {
     struct tls_settings s = upstream();
     const struct fx_peer peer = {.leaf = leaf, .chain = {&sub, row->send_root ? &root : NULL}};
-    s.ca_file = in_dir(row->ca);
+    s.ca_file = row->ca != NULL ? in_dir(row->ca) : NULL;
     s.tlsa = *two_texts(row->records[0], row->records[1]);
     struct outcome o = meet(&s, row->name != NULL ? row->name : "good.test", &peer);
     if ((row->error == X509_V_OK) != (o.ours == FX_DONE) || o.failure.verify_error != row->error)
@@ -152,10 +154,10 @@ static void end_entities(void **state)
     char fitting[TLS_TLSA_TEXT_SIZE];
     tls_tlsa_text(fitting, sizeof fitting, good.cert);
     const struct dane_row rows[] = {
-        {"DANE-EE, CA unknown", "other.pem", {record(3, 1, 1, &good)}, false, NULL, 0, NULL},
-        {"DANE-EE, certificate", "other.pem", {record(3, 0, 2, &good)}, false, NULL, 0, NULL},
-        {"DANE-EE, whole key", "other.pem", {record(3, 1, 0, &good)}, false, NULL, 0, NULL},
-        {"DANE-EE, as told", "other.pem", {fitting}, false, NULL, 0, NULL},
+        {"DANE-EE, no CA", NULL, {record(3, 1, 1, &good)}, false, NULL, 0, NULL},
+        {"DANE-EE, certificate", NULL, {record(3, 0, 2, &good)}, false, NULL, 0, NULL},
+        {"DANE-EE, whole key", NULL, {record(3, 1, 0, &good)}, false, NULL, 0, NULL},
+        {"DANE-EE, as told", NULL, {fitting}, false, NULL, 0, NULL},
         {"DANE-EE, another key, CA known",
          "ca.pem",
          {record(3, 1, 1, &client)},
@@ -170,7 +172,7 @@ static void end_entities(void **state)
          "bad.test",
          X509_V_ERR_HOSTNAME_MISMATCH,
          "--server-name"},
-        {"rotation", "other.pem", {FIRST, record(3, 1, 1, &good)}, false, NULL, 0, NULL},
+        {"rotation", NULL, {FIRST, record(3, 1, 1, &good)}, false, NULL, 0, NULL},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
         play(&rows[i], &good);
@@ -180,15 +182,9 @@ static void authorities_and_pkix(void **state)
 {
     (void)state;
     const struct dane_row rows[] = {
-        {"DANE-TA, root sent", "other.pem", {record(2, 0, 1, &root)}, true, NULL, 0, NULL},
-        {"DANE-TA, intermediate", "other.pem", {record(2, 1, 1, &sub)}, false, NULL, 0, NULL},
-        {"DANE-TA, whole root not sent",
-         "other.pem",
-         {record(2, 0, 0, &root)},
-         false,
-         NULL,
-         0,
-         NULL},
+        {"DANE-TA, root sent", NULL, {record(2, 0, 1, &root)}, true, NULL, 0, NULL},
+        {"DANE-TA, intermediate", NULL, {record(2, 1, 1, &sub)}, false, NULL, 0, NULL},
+        {"DANE-TA, whole root not sent", NULL, {record(2, 0, 0, &root)}, false, NULL, 0, NULL},
         {"DANE-TA, another",
          "ca.pem",
          {record(2, 0, 1, &other_root)},
@@ -233,19 +229,123 @@ static void authorities_and_pkix(void **state)
          NULL,
          X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN,
          NULL},
-        {"an address", "other.pem", {record(3, 1, 1, &good)}, false, "192.0.2.1", 0, NULL},
+        {"an address", NULL, {record(3, 1, 1, &good)}, false, "192.0.2.1", 0, NULL},
     };
     for (size_t i = 0; i < COUNT(rows); i++)
         play(&rows[i], &good);
 }
 
-/* RFC 7671 5.1: the record says all; OpenSSL does not look at dates. */
+/* Where CAs are given a record of usage 2 or 3 does not replace them: both must hold. */
+static void in_addition_to_given_anchors(void **state)
+{
+    (void)state;
+    const int unknown = X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY;
+    const char *ee = record(3, 1, 1, &good);
+    const char *ta = record(2, 1, 1, &sub);
+    const struct dane_row rows[] = {
+        {"EE and CA", "ca.pem", {ee}, false, NULL, 0, NULL},
+        {"EE, CA unknown", "other.pem", {ee}, false, NULL, unknown, "--ca"},
+        {"EE fits not", "ca.pem", {FIRST}, false, NULL, X509_V_ERR_DANE_NO_MATCH, "--tlsa"},
+        {"TA and CA", "ca.pem", {ta}, false, NULL, 0, NULL},
+        {"TA, CA unknown", "other.pem", {ta}, false, NULL, unknown, "--ca"},
+        {"one of both kinds", "other.pem", {record(1, 1, 1, &client), ee}, false, NULL, unknown, 0},
+        {"one of both kinds, CA", "ca.pem", {record(1, 1, 1, &client), ee}, false, NULL, 0, NULL},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++)
+        play(&rows[i], &good);
+}
+
+static void look_up(const char *what, const char *tlsa, const char *crl, const struct fx_cert *leaf,
+                    int error)
+{
+    struct tls_settings s = upstream();
+    s.ca_file = NULL;
+    s.tlsa = one_text(tlsa);
+    s.crl_file = crl;
+    for (int report = 0; report < 2; report++) {
+        s.revocation_policy = report ? TLS_POLICY_REPORT : TLS_POLICY_ENFORCE;
+        struct outcome o = meet(&s, "good.test", &(struct fx_peer){.leaf = leaf, .chain = {&sub}});
+        int expected = report ? X509_V_OK : error;
+        if ((expected == X509_V_OK) != (o.ours == FX_DONE) || o.failure.verify_error != expected)
+            fail_msg("%s: %s", what, o.failure.reason);
+        assert_int_equal(o.failure.revocation, expected != X509_V_OK);
+    }
+}
+
+/* Without CAs the record is the trust. CRLs that are given are asked all the same. */
+static void lists_count(void **state)
+{
+    (void)state;
+    const char *ee = record(3, 1, 1, &good);
+    const char *bare = record(2, 1, 0, &sub); /* its certificate is not sent */
+    const char *list = crl_file("good.crl", &sub, NULL, "w");
+    look_up("not listed", ee, list, &good, X509_V_OK);
+    look_up("missing", ee, crl_file("root.crl", &root, NULL, "w"), &good,
+            X509_V_ERR_UNABLE_TO_GET_CRL);
+    look_up("revoked", ee, crl_file("bad.crl", &sub, &good, "w"), &good, X509_V_ERR_CERT_REVOKED);
+    look_up("TA, revoked", record(2, 0, 0, &sub), in_dir("bad.crl"), &good,
+            X509_V_ERR_CERT_REVOKED);
+    look_up("TA", record(2, 0, 0, &sub), list, &good, X509_V_OK);
+    look_up("bare key, revoked", bare, in_dir("bad.crl"), &good, X509_V_ERR_CERT_REVOKED);
+    crl_from = -9 * FX_DAY;
+    crl_until = -FX_DAY;
+    (void)crl_file("old.crl", &sub, NULL, "w");
+    crl_until = CRL_LIFE;
+    crl_from = -FX_DAY;
+    look_up("expired", ee, in_dir("old.crl"), &good, X509_V_ERR_CRL_HAS_EXPIRED);
+    (void)crl_file("old.crl", &sub, NULL, "a");
+    look_up("with the current one", ee, in_dir("old.crl"), &good, X509_V_OK);
+    /* What was issued last counts, whatever the order. */
+    crl_from = -2 * FX_DAY;
+    (void)crl_file("bad.crl", &sub, NULL, "a");
+    look_up("not on an older one", ee, in_dir("bad.crl"), &good, X509_V_ERR_CERT_REVOKED);
+    crl_from = -3600;
+    (void)crl_file("bad.crl", &sub, NULL, "a");
+    look_up("taken back", ee, in_dir("bad.crl"), &good, X509_V_OK);
+    crl_from = -FX_DAY;
+    /* A self-signed one has no issuer that could list it. */
+    struct fx_cert self = fx_make(&(struct fx_spec){.cn = "self", .san = "DNS:good.test"});
+    look_up("self-signed", record(3, 1, 1, &self), list, &self, X509_V_OK);
+    look_up("self-signed, listed", record(3, 1, 1, &self), crl_file("self.crl", &self, &self, "w"),
+            &self, X509_V_ERR_CERT_REVOKED);
+    fx_free(&self);
+}
+
+/* An issuer of which only the key is known: of its list only the name and the dates are. */
+static void lists_of_a_bare_key(void **state)
+{
+    (void)state;
+    struct tls_settings s = upstream();
+    const struct fx_peer alone = {.leaf = &good};
+    s.ca_file = NULL;
+    s.tlsa = one_text(record(2, 1, 0, &sub));
+    const char *const lists[] = {crl_file("good.crl", &sub, NULL, "w"),
+                                 crl_file("bad.crl", &sub, &good, "w"),
+                                 crl_file("root.crl", &root, NULL, "w"), NULL};
+    const int errors[] = {X509_V_OK, X509_V_ERR_CERT_REVOKED, X509_V_ERR_UNABLE_TO_GET_CRL,
+                          X509_V_OK};
+    for (size_t i = 0; i < COUNT(lists); i++) {
+        s.crl_file = lists[i];
+        assert_int_equal(meet(&s, "good.test", &alone).failure.verify_error, errors[i]);
+    }
+}
+
+/* RFC 7671 5.1: the record says all; OpenSSL does not look at dates. Where CAs are given they do.
+ */
 static void dates(void **state)
 {
     (void)state;
     struct fx_cert old = fx_make(&(struct fx_spec){
         .cn = "x", .issuer = &sub, .san = "DNS:good.test", .from = -9 * FX_DAY, .until = -FX_DAY});
-    play(&(struct dane_row){.what = "DANE-EE", .ca = "ca.pem", .records = {record(3, 1, 1, &old)}},
+    play(&(struct dane_row){.what = "DANE-EE", .records = {record(3, 1, 1, &old)}}, &old);
+    play(&(struct dane_row){.what = "DANE-EE and CA",
+                            .ca = "ca.pem",
+                            .records = {record(3, 1, 1, &old)},
+                            .error = X509_V_ERR_CERT_HAS_EXPIRED},
+         &old);
+    play(&(struct dane_row){.what = "DANE-TA",
+                            .records = {record(2, 1, 1, &sub)},
+                            .error = X509_V_ERR_CERT_HAS_EXPIRED},
          &old);
     play(&(struct dane_row){.what = "DANE-TA",
                             .ca = "ca.pem",
@@ -329,10 +429,17 @@ static void outside_of_a_session(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wrong_records), cmocka_unit_test(digest_is_of_the_set),
-        cmocka_unit_test(end_entities),  cmocka_unit_test(authorities_and_pkix),
-        cmocka_unit_test(dates),         cmocka_unit_test(sni_is_not_touched),
-        cmocka_unit_test(fails_closed),  cmocka_unit_test(outside_of_a_session),
+        cmocka_unit_test(wrong_records),
+        cmocka_unit_test(digest_is_of_the_set),
+        cmocka_unit_test(end_entities),
+        cmocka_unit_test(authorities_and_pkix),
+        cmocka_unit_test(dates),
+        cmocka_unit_test(in_addition_to_given_anchors),
+        cmocka_unit_test(lists_count),
+        cmocka_unit_test(lists_of_a_bare_key),
+        cmocka_unit_test(sni_is_not_touched),
+        cmocka_unit_test(fails_closed),
+        cmocka_unit_test(outside_of_a_session),
     };
     return cmocka_run_group_tests(tests, world_setup, world_teardown);
 }

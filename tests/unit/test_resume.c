@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "tls/resume.h"
 #include "tls_world.h"
 
 #define HOUR_MS (3600 * INT64_C(1000))
@@ -316,6 +317,35 @@ static void the_age(void **state)
     }
 }
 
+/* RFC 8446 4.6.1: a week, whatever the server says. */
+static void a_week_at_most(void **state)
+{
+    (void)state;
+    const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    for (size_t i = 0; i < COUNT(versions); i++) {
+        SSL_SESSION *session = SSL_SESSION_new();
+        assert_int_equal(SSL_SESSION_set_protocol_version(session, versions[i]), 1);
+        (void)SSL_SESSION_set_timeout(session, 3600);
+        assert_int_equal(tls_resume_life(session), i == 0 ? 3600 : 0);
+        (void)SSL_SESSION_set_timeout(session, 30 * FX_DAY);
+        assert_int_equal(tls_resume_life(session), i == 0 ? 7 * FX_DAY : 0);
+        SSL_SESSION_free(session);
+    }
+    /* By the hint of a ticket, that of a month. */
+    struct named_peer named;
+    struct tls_profile *profile = resuming_profile();
+    SSL_CTX *server = server_of(&good, TLS1_2_VERSION);
+    (void)SSL_CTX_set_timeout(server, 30 * FX_DAY);
+    struct meeting m = begin(profile, 0, peer_named(&named, "good.test"), server);
+    finish(&m);
+    assert_int_equal(m.state, FX_DONE);
+    assert_int_equal(SSL_SESSION_get_ticket_lifetime_hint(SSL_get_session(m.ours)), 30 * FX_DAY);
+    assert_int_equal(tls_resume_life(SSL_get_session(m.ours)), 7 * FX_DAY);
+    part(&m);
+    tls_profile_destroy(&profile);
+    SSL_CTX_free(server);
+}
+
 /* Never longer than what the verification stood on is valid. */
 static void not_beyond_the_certificate(void **state)
 {
@@ -462,6 +492,7 @@ int main(void)
         cmocka_unit_test(not_what_is_only_reported),
         cmocka_unit_test(a_ticket_is_no_proof),
         cmocka_unit_test(the_age),
+        cmocka_unit_test(a_week_at_most),
         cmocka_unit_test(not_beyond_the_certificate),
         cmocka_unit_test(inherited_if_all_is_equal),
         cmocka_unit_test(live_sessions_are_verified_anew),

@@ -268,33 +268,54 @@ static void security_levels(void **state)
 
 /* ---- revocation lists and the anchor ---- */
 
+static void expect_error(const struct tls_settings *s, const struct fx_peer *peer, int error,
+                         int depth)
+{
+    struct outcome o = meet(s, "good.test", peer);
+    if (o.failure.verify_error != error || (o.ours == FX_DONE) != (error == X509_V_OK))
+        fail_msg("%s", o.failure.reason);
+    if (error != X509_V_OK)
+        assert_int_equal(o.failure.depth, depth);
+}
+
 /* Of the anchor's issuer no list is asked for; where there is one, the anchor cannot vouch for it.
- */
+ * But who is on it is refused, also where OpenSSL sees no use for it. */
 static void lists_of_the_anchor(void **state)
 {
     (void)state;
     struct tls_settings s = upstream();
     const struct fx_peer peer = {.leaf = &good, .chain = {&sub}};
+    const struct fx_peer alone = {.leaf = &good};
     fx_write(in_dir("sub.pem"), "w", sub.cert, NULL);
-    s.strict = TLS_STRICT_OFF;
-    s.ca_file = in_dir("sub.pem");
-    s.crl_file = crl_file("sub.crl", &sub, NULL, "w");
-    struct outcome o = meet(&s, "good.test", &peer);
-    if (o.ours != FX_DONE)
-        fail_msg("%s", o.failure.reason);
-    s.crl_file = crl_file("sub.crl", &root, NULL, "a"); /* with that of the root */
-    assert_int_equal(meet(&s, "good.test", &peer).ours, FX_DONE);
-    s.crl_file = crl_file("root.crl", &root, NULL, "w"); /* but none of the leaf's issuer */
-    o = meet(&s, "good.test", &peer);
-    assert_int_equal(o.failure.verify_error, X509_V_ERR_UNABLE_TO_GET_CRL);
-    assert_int_equal(o.failure.depth, 0);
-    s.crl_file = crl_file("bad.crl", &sub, &good, "w");
-    assert_int_equal(meet(&s, "good.test", &peer).failure.verify_error, X509_V_ERR_CERT_REVOKED);
-    /* The leaf itself is trusted: nobody's list is asked for. */
+    fx_write(in_dir("both.pem"), "w", sub.cert, NULL);
+    fx_write(in_dir("both.pem"), "a", root.cert, NULL);
     fx_write(in_dir("leaf.pem"), "w", good.cert, NULL);
-    s.ca_file = in_dir("leaf.pem");
-    s.crl_file = in_dir("root.crl");
-    assert_int_equal(meet(&s, "good.test", &(struct fx_peer){.leaf = &good}).ours, FX_DONE);
+    s.strict = TLS_STRICT_OFF;
+    for (int named = 0; named < 2; named++) {
+        crl_names_key = named != 0;
+        s.ca_file = in_dir("sub.pem");
+        s.crl_file = crl_file("sub.crl", &sub, NULL, "w");
+        expect_error(&s, &peer, X509_V_OK, 0);
+        s.crl_file = crl_file("sub.crl", &root, NULL, "a"); /* with that of the root */
+        expect_error(&s, &peer, X509_V_OK, 0);
+        s.crl_file = crl_file("root.crl", &root, NULL, "w"); /* but none of the leaf's issuer */
+        expect_error(&s, &peer, X509_V_ERR_UNABLE_TO_GET_CRL, 0);
+        s.crl_file = crl_file("bad.crl", &sub, &good, "w");
+        expect_error(&s, &peer, X509_V_ERR_CERT_REVOKED, 0);
+        /* The anchor itself is on one, and its issuer is trusted as well, or not. */
+        s.crl_file = crl_file("sub.crl", &sub, NULL, "w");
+        s.crl_file = crl_file("sub.crl", &root, &sub, "a");
+        expect_error(&s, &peer, X509_V_ERR_CERT_REVOKED, 1);
+        s.ca_file = in_dir("both.pem");
+        expect_error(&s, &peer, X509_V_ERR_CERT_REVOKED, 1);
+        assert_has(meet(&s, "good.test", &peer).failure.remedy, "'CN=Sub' was revoked at 2");
+        /* The leaf itself is trusted: nobody's list is asked for, but it must not be on one. */
+        s.ca_file = in_dir("leaf.pem");
+        s.crl_file = in_dir("root.crl");
+        expect_error(&s, &alone, X509_V_OK, 0);
+        s.crl_file = in_dir("bad.crl");
+        expect_error(&s, &alone, X509_V_ERR_CERT_REVOKED, 0);
+    }
 }
 
 static void revocation_reported(void **state)
@@ -316,6 +337,14 @@ static void revocation_reported(void **state)
     assert_null(tls_session_report(ssl));
     tls_session_destroy(&ssl);
     tls_profile_destroy(&profile);
+    /* Of an anchor too. */
+    s.ca_file = in_dir("leaf.pem");
+    profile = profile_of(&s);
+    ssl = session_with(profile, peer_named(&named, "good.test"), &peer, true);
+    assert_string_equal(tls_session_report(ssl), "revocation: certificate revoked at 'CN=good'");
+    tls_session_destroy(&ssl);
+    tls_profile_destroy(&profile);
+    s.ca_file = in_dir("ca.pem");
     /* A list's end is the end of what was verified by it. */
     s.revocation_policy = TLS_POLICY_ENFORCE;
     s.crl_file = crl_file("good.crl", &sub, NULL, "w");
