@@ -130,8 +130,7 @@ static struct gateway *make(const char *workers, uint16_t listen_port, uint16_t 
 
 static void *run(void *context)
 {
-    struct running *r = context;
-    gateway_run(r->gateway);
+    gateway_run(context);
     return NULL;
 }
 
@@ -160,7 +159,7 @@ static void relays_both_ways_with_half_close_and_leaves_nothing_behind(void **st
         uint16_t up_port, port = free_port();
         int listener = listen_anywhere(&up_port);
         struct running r = start(workers[i], port, up_port, "5s");
-        pthread_create(&r.thread, NULL, run, &r);
+        pthread_create(&r.thread, NULL, run, r.gateway);
 
         int consumer = dial(port);
         assert_int_equal(write(consumer, "question", 8), 8);
@@ -188,7 +187,7 @@ static void a_consumer_whose_upstream_is_not_there_is_reset(void **state)
     (void)state;
     uint16_t port = free_port();
     struct running r = start("1", port, free_port(), "5s");
-    pthread_create(&r.thread, NULL, run, &r);
+    pthread_create(&r.thread, NULL, run, r.gateway);
     int consumer = dial(port);
     char byte;
     assert_int_equal(read(consumer, &byte, 1), -1);
@@ -206,7 +205,7 @@ static void drain_ends_a_session_at_its_deadline_and_a_second_signal_at_once(voi
         uint16_t up_port, port = free_port();
         int listener = listen_anywhere(&up_port);
         struct running r = start("2", port, up_port, drains[i]);
-        pthread_create(&r.thread, NULL, run, &r);
+        pthread_create(&r.thread, NULL, run, r.gateway);
         int consumer = dial(port);
         int upstream = accept_one(listener);
         char byte;
@@ -294,7 +293,7 @@ static struct running start_from_files(struct files *f, const struct timespec *s
     struct running r = {.gateway = gateway_create(snapshot, &source, &err)};
     assert_non_null(r.gateway);
     snapshot_unref(&snapshot);
-    pthread_create(&r.thread, NULL, run, &r);
+    pthread_create(&r.thread, NULL, run, r.gateway);
     return r;
 }
 
