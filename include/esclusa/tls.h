@@ -161,6 +161,7 @@ struct tls_flood {
     size_t data;      /* bytes that have not excused one yet */
     const char *what; /* the last message, in plural */
     bool over;        /* stop reading at once: within the record */
+    bool fresh;       /* one has come; the owner takes it back */
 };
 /* To be called once, when the handshake is done: a session that can be resumed is kept, and what
  * comes from now on is counted. flood: zero before, and as long-lived as ssl. */

@@ -22,6 +22,7 @@ static void count(struct tls_flood *f, const char *what)
         f->since_ms = now_ms;
     }
     f->what = what;
+    f->fresh = true;
     if (++f->count > MESSAGES_MAX)
         f->over = true;
 }

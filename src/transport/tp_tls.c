@@ -314,6 +314,15 @@ static enum tp_status tls_handshake(struct transport *t)
     return TP_AGAIN;
 }
 
+/* For a message after the handshake OpenSSL makes buffers both ways, and keeps the one for writing
+ * (16.6 KiB) until the next write: on a session that rests, for as long as it does. The tickets of
+ * TLS 1.3 come on every session. Not while a part of a record waits in it: then next time. */
+static void drop_buffers(struct tp_tls *p)
+{
+    if (p->flood.fresh && SSL_free_buffers(p->base.ssl) == 1)
+        p->flood.fresh = false;
+}
+
 /* Sorts a failed SSL_read_ex(). Returns TP_AGAIN or the end of the stream. */
 static enum tp_status read_end(struct tp_tls *p)
 {
@@ -352,6 +361,7 @@ static enum tp_status tls_read(struct transport *t, void *bytes, size_t size, si
             end = read_end(p);
     }
     tls_flood_data(&p->flood, length);
+    drop_buffers(p);
     bool drained = p->drained;
     (void)operation_end(
         p); /* a failed send is the writer's to report: what came must not be lost */
