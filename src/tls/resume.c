@@ -7,9 +7,12 @@
 #include <string.h>
 #include <time.h>
 
-/* Tickets kept a peer. Servers send one to four a handshake (OpenSSL: two), each good for one
- * connection (RFC 8446 C.4); more would only serve bursts, at some 5 KiB each. */
-#define KEPT_MAX 4
+/* Tickets kept a peer and worker: each is good for one connection (RFC 8446 C.4), and servers send
+ * one to four a handshake (OpenSSL: two, and one where it resumed). What is kept must last for the
+ * connections that begin before the first of them has brought new ones: so a few, and twice as many
+ * whenever there was none left. At some 2 KiB each: certificates are shared. */
+#define KEPT_FIRST 4
+#define KEPT_MAX   128
 /* RFC 8446 4.6.1: no ticket is kept longer, whatever the server says. */
 #define LIFE_MAX_S (INT64_C(7) * 24 * 3600)
 
@@ -24,8 +27,8 @@ struct kept {
 struct store {
     struct store *next;
     uint64_t peer;
-    unsigned count;
-    struct kept kept[KEPT_MAX];
+    unsigned count, most;
+    struct kept *kept;
 };
 
 struct slot {
@@ -104,6 +107,7 @@ static void slot_clear(struct slot *slot)
         slot->stores = store->next;
         while (store->count > 0)
             kept_free(store, store->count - 1);
+        free(store->kept);
         free(store);
     }
 }
@@ -127,12 +131,23 @@ static struct store *find(const struct slot *slot, uint64_t peer)
 
 /* ---- keeping ---- */
 
+static bool make_room(struct store *store, unsigned most)
+{
+    struct kept *kept = realloc(store->kept, most * sizeof *kept);
+    if (kept == NULL)
+        return false;
+    store->kept = kept;
+    store->most = most;
+    return true;
+}
+
 static void keep(struct slot *slot, uint64_t peer, const struct kept *one)
 {
     struct store *store = find(slot, peer);
     if (store == NULL) {
         store = calloc(1, sizeof *store);
-        if (store == NULL) {
+        if (store == NULL || !make_room(store, KEPT_FIRST)) {
+            free(store);
             SSL_SESSION_free(one->session);
             return;
         }
@@ -142,7 +157,7 @@ static void keep(struct slot *slot, uint64_t peer, const struct kept *one)
     }
     /* A session of TLS 1.2 can be resumed again and again: one is enough. */
     bool single = SSL_SESSION_get_protocol_version(one->session) < TLS1_3_VERSION;
-    while (store->count > 0 && (single || store->count == KEPT_MAX))
+    while (store->count > 0 && (single || store->count == store->most))
         kept_free(store, 0);
     store->kept[store->count++] = *one;
 }
@@ -255,6 +270,8 @@ void tls_resume_offer(SSL *ssl)
         if (good)
             return;
     }
+    if (store != NULL && store->most < KEPT_MAX) /* more at a time than it was meant for */
+        (void)make_room(store, 2 * store->most);
     ERR_clear_error();
 }
 

@@ -157,6 +157,13 @@ static void a_few_tickets_are_kept(void **state)
         assert_true(once(profile, 0, peer, server));
     assert_false(once(profile, 0, peer, server));
     assert_false(once(profile, 0, peer, server)); /* there was no ticket to be had */
+    /* There was none left when one was wanted: more are kept from now on. */
+    assert_int_equal(SSL_CTX_set_num_tickets(server, 8), 1);
+    assert_false(once(profile, 0, peer, server));
+    assert_int_equal(SSL_CTX_set_num_tickets(server, 0), 1);
+    for (int i = 0; i < 8; i++)
+        assert_true(once(profile, 0, peer, server));
+    assert_false(once(profile, 0, peer, server));
     tls_profile_destroy(&profile);
     SSL_CTX_free(server);
 }
