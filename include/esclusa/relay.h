@@ -41,6 +41,8 @@ struct pump {
     bool truncated_is_end; /* policy: tell the destination a clean end when the source was cut */
     bool hold_end;         /* policy: do not pass the end of the stream on */
     bool was_truncated;
+    size_t chunk;   /* to be read at a time: more for a stream that flows, less for one that is
+                       faster than its reader, for what is read then has to be held */
     uint64_t bytes; /* taken from the source */
 };
 

@@ -68,11 +68,14 @@ struct transport_scratch {
     size_t sealed_out_size;
 };
 
-#define TP_READ_MIN    ((size_t)17 * 1024) /* one record and then some: RFC 8446 5.1 */
-#define TP_SEALED_SIZE ((size_t)64 * 1024) /* one recv(2) of a TLS stream */
+#define TP_READ_MIN ((size_t)17 * 1024) /* one record and then some: RFC 8446 5.1 */
+/* One recv(2) of a TLS stream at most. Chosen by measurement: docs/performance.md. */
+#define TP_SEALED_SIZE ((size_t)512 * 1024)
 /* What a full sealed_in can open to, with the partial record OpenSSL may hold from before. */
 #define TP_PLAIN_SIZE (TP_SEALED_SIZE + TP_READ_MIN)
 #define TP_HELD_MAX   (TP_PLAIN_SIZE + (size_t)16 * 1024) /* TP_PLAIN_SIZE sealed in records */
+/* What is read at a time from a stream until it is seen to fill that, and its reader to take it */
+#define TP_READ_FIRST ((size_t)64 * 1024 + TP_READ_MIN)
 
 bool transport_scratch_init(struct transport_scratch *s, struct error *err) WARN_UNUSED;
 void transport_scratch_fini(struct transport_scratch *s);

@@ -9,6 +9,7 @@ void pump_init(struct pump *p, struct transport *source, struct transport *desti
         .state = PUMP_RUNNING,
         .wait = PUMP_WAIT_READ,
         .source_end = TP_OK,
+        .chunk = TP_READ_FIRST,
         .readable = true, /* something may have come with the handshake: ask once */
     };
     buf_init(&p->held);
@@ -83,8 +84,9 @@ static bool move(struct pump *p, struct transport_scratch *scratch, size_t *move
 {
     size_t length = 0;
     bool drained = true;
+    size_t size = p->chunk < scratch->plain_size ? p->chunk : scratch->plain_size;
     enum tp_status status =
-        p->source->ops->read(p->source, scratch->plain, scratch->plain_size, &length, &drained);
+        p->source->ops->read(p->source, scratch->plain, size, &length, &drained);
     if (status == TP_AGAIN) {
         p->readable = false;
         return false;
@@ -96,6 +98,8 @@ static bool move(struct pump *p, struct transport_scratch *scratch, size_t *move
     }
     p->readable = !drained;
     p->bytes += length;
+    if (!drained && p->chunk < TP_PLAIN_SIZE)
+        p->chunk *= 2;
     *moved += length;
 
     size_t taken = 0;
@@ -116,8 +120,10 @@ enum pump_state pump_run(struct pump *p, struct transport_scratch *scratch, size
     size_t moved = 0;
     while (p->state == PUMP_RUNNING) {
         enum tp_status status = deliver(p);
-        if (status == TP_AGAIN)
+        if (status == TP_AGAIN) {
+            p->chunk = TP_READ_FIRST;
             return wait_for(p, PUMP_WAIT_WRITE);
+        }
         if (status != TP_OK)
             return end(p, PUMP_DESTINATION_ERROR);
         if (p->source_end != TP_OK)

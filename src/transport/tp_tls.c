@@ -30,6 +30,7 @@ struct tp_tls {
     struct buf held_out; /* sealed bytes that the kernel has not taken yet */
     enum tp_status end;  /* TP_OK while the peer's direction is open */
     bool shut;           /* close_notify is made */
+    bool greeted;        /* the handshake has begun */
     bool write_broken;   /* send(2) or sealing failed: this direction is over */
     int write_errno;
     bool in_eof; /* FIN seen */
@@ -39,6 +40,7 @@ struct tp_tls {
     /* Within one operation only. */
     const uint8_t *in; /* in scratch->sealed_in */
     size_t in_length;
+    size_t in_most;    /* to be asked of recv(2) */
     size_t out_length; /* in scratch->sealed_out */
     bool drained;      /* the socket has no more for now */
     bool filled;       /* one recv(2) an operation: a peer that floods gets no more than its turn */
@@ -58,7 +60,7 @@ static bool fill(struct tp_tls *p)
     if (p->drained || p->filled || p->in_eof || p->in_errno != 0)
         return false;
     p->filled = true;
-    size_t size = p->scratch->sealed_in_size;
+    size_t size = p->in_most;
     ssize_t n;
     do {
         n = recv(p->base.fd, p->scratch->sealed_in, size, 0);
@@ -171,6 +173,7 @@ static void bio_method_make(void)
 static void operation_begin(struct tp_tls *p)
 {
     p->in_length = 0;
+    p->in_most = p->scratch->sealed_in_size;
     p->out_length = 0;
     p->drained = false;
     p->filled = false;
@@ -281,6 +284,8 @@ static enum tp_status tls_handshake(struct transport *t)
 {
     struct tp_tls *p = tls_of(t);
     operation_begin(p);
+    p->filled = !p->greeted && !SSL_is_server(t->ssl); /* a server has nothing to say before us */
+    p->greeted = true;
     int done = SSL_do_handshake(t->ssl);
     int error = done == 1 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, done);
     bool waits = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
@@ -351,6 +356,9 @@ static enum tp_status tls_read(struct transport *t, void *bytes, size_t size, si
         return p->end;
 
     operation_begin(p);
+    /* No more than opens into the caller's memory: the rest would have to be kept. */
+    if (size - TP_READ_MIN < p->in_most)
+        p->in_most = size > 2 * TP_READ_MIN ? size - TP_READ_MIN : TP_READ_MIN;
     size_t length = 0;
     enum tp_status end = TP_OK;
     while (length < size && end == TP_OK) {
