@@ -97,7 +97,8 @@ bool sock_peer(int fd, struct net_addr *a);
  * are resolved here, blocking, once: start-up only; of several addresses the first that this
  * machine has is taken. A unix path left by a dead process is taken over; one with a living
  * listener, or that is no socket, is an error. The umask decides who may connect to it. backlog is
- * what listen(2) gets. False: *fd_r is -1. */
+ * what listen(2) gets. What is accepted from it is tuned already: sock_tune(). False: *fd_r is
+ * -1. */
 bool listener_open(const struct net_endpoint *at, int backlog, int *fd_r,
                    struct error *err) WARN_UNUSED;
 /* Closes; removes the path of a unix listener, unless another socket listens there by now (a

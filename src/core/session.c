@@ -128,7 +128,6 @@ void session_begin(struct worker *w, int fd, const struct net_addr *peer,
     s->connect_us = s->handshake_us = -1;
     timer_init(&s->timer, on_timer, s);
     worker_adopt(w, s);
-    sock_tune(fd);
 
     struct transport *t =
         tls ? transport_tls_create(fd, s->service->downstream_tls, w->index, NULL, &w->scratch)

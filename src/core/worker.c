@@ -10,6 +10,28 @@
 #define TRIM_AFTER_MS    1000
 #define GIVE_UP_AFTER_MS 1000 /* what still lingers that long after the deadline is cut */
 
+/* What a burst of sessions took goes back to the kernel once most of them are gone, or once they
+ * rest: their handshakes took three times of what they hold, and malloc(3) keeps what is freed in
+ * between and below the top of its heap until it is told, mallopt(3). Not at once, for the next
+ * burst may be on its way, and it takes milliseconds. */
+static void trim(void *context)
+{
+    struct worker *w = context;
+    w->settled = w->count <= w->peak / 4 ? w->count : w->peak;
+    w->peak = w->count;
+    malloc_trim(0);
+}
+
+static void trim_after_burst(struct worker *w)
+{
+    bool gone = w->peak >= TRIM_PEAK_MIN && w->count <= w->peak / 4;
+    bool come = w->count >= w->settled + TRIM_PEAK_MIN;
+    if ((!gone && !come) || timer_is_set(&w->trim))
+        return;
+    if (!timer_set(w->loop, &w->trim, loop_now(w->loop) + TRIM_AFTER_MS))
+        w->peak = w->settled = w->count; /* no memory for a timer: another time */
+}
+
 void worker_adopt(struct worker *w, struct session *s)
 {
     s->next = w->sessions;
@@ -19,24 +41,7 @@ void worker_adopt(struct worker *w, struct session *s)
     w->sessions = s;
     if (++w->count > w->peak)
         w->peak = w->count;
-}
-
-/* What a burst of sessions took goes back to the kernel once most of them are gone: malloc(3) keeps
- * freed memory below the top of its heap until it is told, mallopt(3). Not at once, for the next
- * burst may be on its way, and it takes milliseconds. */
-static void trim(void *context)
-{
-    struct worker *w = context;
-    w->peak = w->count;
-    malloc_trim(0);
-}
-
-static void trim_after_burst(struct worker *w)
-{
-    if (w->peak < TRIM_PEAK_MIN || w->count > w->peak / 4 || timer_is_set(&w->trim))
-        return;
-    if (!timer_set(w->loop, &w->trim, loop_now(w->loop) + TRIM_AFTER_MS))
-        w->peak = w->count; /* no memory for a timer: another time */
+    trim_after_burst(w);
 }
 
 static void stop_if_over(struct worker *w)

@@ -48,7 +48,8 @@ struct worker {
     struct listen_set *set;     /* what it accepts from */
     struct acceptor *acceptors; /* one an item of the set; list head */
     struct session *sessions;   /* list head */
-    unsigned count, peak;       /* of sessions: now, and the most since memory was given back */
+    unsigned count;             /* of sessions */
+    unsigned peak, settled;     /* the most since memory was given back, and how many then */
     struct timer trim;
     atomic_uint load; /* live sessions, those handed over and not yet begun included */
     /* drain */

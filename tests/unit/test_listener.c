@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,6 +143,36 @@ static void test_tcp(void **state)
     check_serves(fd);
     listener_close(&at, fd);
     assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
+static int option(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t length = sizeof(value);
+    assert_int_equal(getsockopt(fd, level, name, &value, &length), 0);
+    return value;
+}
+
+/* By nothing but the listener: the acceptor makes no call for it. */
+static void test_accepted_is_tuned(void **state)
+{
+    (void)state;
+    struct net_endpoint at = endpoint(NET_TCP, "127.0.0.1", 0);
+    struct net_addr to, peer;
+    int fd = open_good(&at), ours = -1, theirs = -1, why = 0;
+    assert_true(sock_local(fd, &to));
+    assert_true(sock_connect(&to, &theirs, &why));
+    struct pollfd waiting = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&waiting, 1, PATIENCE_MS), 1);
+    assert_int_equal(listener_accept(fd, &ours, &peer, &why), ACCEPT_OK);
+    assert_int_not_equal(option(ours, IPPROTO_TCP, TCP_NODELAY), 0);
+    assert_int_not_equal(option(ours, SOL_SOCKET, SO_KEEPALIVE), 0);
+    assert_int_equal(option(ours, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+    assert_int_equal(option(ours, IPPROTO_TCP, TCP_KEEPINTVL), 15);
+    assert_int_equal(option(ours, IPPROTO_TCP, TCP_KEEPCNT), 4);
+    sock_close(theirs);
+    sock_close(ours);
+    listener_close(&at, fd);
 }
 
 static bool has_ipv6(void)
@@ -532,6 +563,7 @@ int main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(test_tcp),
+        CASE(test_accepted_is_tuned),
         CASE(test_ipv6_only),
         CASE(test_every_address_of_both_families),
         CASE(test_name),

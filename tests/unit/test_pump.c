@@ -229,6 +229,27 @@ static void test_no_read_without_readiness(void **state)
     pump_fini(&b.pump);
 }
 
+/* More at a time from a source that has more, little again for a reader that does not keep up. */
+static void test_reads_grow_and_shrink(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b);
+    assert_int_equal(b.pump.chunk, TP_READ_FIRST);
+    for (int i = 0; i < 3; i++)
+        fake_add(&b.source, FAKE_READ, (struct fake_step){.status = TP_OK, .more = true});
+    fake_add(&b.source, FAKE_READ, (struct fake_step){.status = TP_OK});
+    run(&b, NO_LIMIT);
+    assert_true(b.pump.chunk >= TP_PLAIN_SIZE);
+    bench_readable(&b);
+    fake_add(&b.source, FAKE_READ, (struct fake_step){.status = TP_OK, .more = true});
+    fake_then(&b.destination, FAKE_WRITE, TP_AGAIN, TP_AGAIN);
+    run(&b, NO_LIMIT);
+    assert_int_equal(b.pump.wait, PUMP_WAIT_WRITE);
+    assert_int_equal(b.pump.chunk, TP_READ_FIRST);
+    pump_fini(&b.pump);
+}
+
 static void test_drained_read_is_the_last(void **state)
 {
     (void)state;
@@ -403,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_every_order_end_held),
         cmocka_unit_test(test_starts_with_a_read),
         cmocka_unit_test(test_no_read_without_readiness),
+        cmocka_unit_test(test_reads_grow_and_shrink),
         cmocka_unit_test(test_drained_read_is_the_last),
         cmocka_unit_test(test_buffered_bytes_force_a_read),
         cmocka_unit_test(test_blocked_destination_stops_reading),
