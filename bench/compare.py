@@ -92,17 +92,32 @@ class Bench:
             raise SystemExit(f"bench-load {words}: {done.stdout.decode()} {done.stderr.decode()}")
         return json.loads(done.stdout)
 
-    def idle(self, peer, sessions):
-        """PSS of each idle session."""
-        self.load(peer.listen, "connect", 16, 200)
-        time.sleep(0.3)
-        before = peer.pss()
+    def cost(self, peer, words, figure):
+        """Of one row."""
+        words = [words[0], words[1], self.scaled(words)]
+        before = peer.cpu()
+        result = self.load(peer.listen, *words)
+        cpu = peer.cpu() - before
+        if words[0] in ("up", "down"):
+            cpu *= GIB / words[2]
+        return figure(cpu, result)
+
+    def open_idle(self, peer, sessions):
+        """A process that holds that many; it ends when its stdin does."""
         load = subprocess.Popen([*self.load_cpu, f"{self.arguments.build}/bench-load",
                                  str(peer.listen), "idle", str(sessions)],
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         result = json.loads(load.stdout.readline())
         if result["failed"] > 0:
             raise SystemExit(f"{result['failed']} idle sessions failed")
+        return load
+
+    def idle(self, peer, sessions):
+        """PSS of each idle session."""
+        self.load(peer.listen, "connect", 16, 200)
+        time.sleep(0.3)
+        before = peer.pss()
+        load = self.open_idle(peer, sessions)
         time.sleep(2.0)
         cost = (peer.pss() - before) / sessions
         load.stdin.close()
@@ -118,13 +133,7 @@ class Bench:
             for name, words, _, figure, _ in ROWS:
                 if self.arguments.only and not name.startswith(tuple(self.arguments.only)):
                     continue
-                words = [words[0], words[1], self.scaled(words)]
-                before = peer.cpu()
-                result = self.load(peer.listen, *words)
-                cpu = peer.cpu() - before
-                if words[0] in ("up", "down"):
-                    cpu *= GIB / words[2]
-                figures[name] = figure(cpu, result)
+                figures[name] = self.cost(peer, words, figure)
             if not self.arguments.only or "idle" in self.arguments.only:
                 figures[IDLE[0]] = self.idle(peer, IDLE_SESSIONS)
         finally:
@@ -139,6 +148,60 @@ class Bench:
         if self.upstream is not None:
             self.upstream.stdin.close()
             self.upstream.wait()
+
+
+GROWTH = (0, 5000, 9000)
+WORKERS = (1, 2)
+WORKERS_ROWS = ("up 16", "ping 64, CPU", "connect 16, CPU")
+
+
+def idle_growth(bench, rounds):
+    """What a ping costs while others rest, and what those that rest cost."""
+    print("| idle sessions | ping, p50 us | of that with none | CPU of idle, ms per s |")
+    print("|---|---|---|---|")
+    first = None
+    for count in GROWTH:
+        peer = bench.start(peers.Esclusa)
+        load = None
+        try:
+            if count > 0:
+                load = bench.open_idle(peer, count)
+            time.sleep(2)
+            before = peer.cpu()
+            time.sleep(5)
+            idle = (peer.cpu() - before) * 1000 / 5
+            p50 = statistics.median(bench.load(peer.listen, "ping", 1, 3)["p50_us"]
+                                    for _ in range(rounds))
+        finally:
+            if load is not None:
+                load.stdin.close()
+                load.wait()
+            peer.stop()
+        first = first or p50
+        print(f"| {count} | {p50:.0f} | {p50 / first:.2f} | {idle:.1f} |")
+
+
+def workers(bench, rounds):
+    """One worker against two; neither the gateway nor its load can have a CPU of its own here."""
+    bench.gateway_cpu = bench.load_cpu = []
+    rows = [row for row in ROWS if row[0] in WORKERS_ROWS]
+    figures = {}
+    for _ in range(rounds):
+        for count in WORKERS:
+            peers.Esclusa.workers = count
+            peer = bench.start(peers.Esclusa)
+            try:
+                bench.load(peer.listen, "connect", 4, 50)
+                for name, words, _, figure, _ in rows:
+                    cost = bench.cost(peer, words, figure)
+                    figures.setdefault((name, count), []).append(cost)
+            finally:
+                peer.stop()
+    print("| work | unit | " + " | ".join(f"workers {count}" for count in WORKERS) + " |")
+    print("|---|---|" + "---|" * len(WORKERS))
+    for name, _, unit, _, _ in rows:
+        cells = [f"{statistics.median(figures[name, count]):.3g}" for count in WORKERS]
+        print(f"| {name} | {unit} | {' | '.join(cells)} |")
 
 
 def medians(rounds):
@@ -182,6 +245,9 @@ def main():
     parser.add_argument("--peers", nargs="*", help="default: all that are installed")
     parser.add_argument("--only", nargs="*", help="rows that begin so")
     parser.add_argument("--options", default="", help="more options for esclusa")
+    parser.add_argument("--idle-growth", action="store_true",
+                        help="a table of what a ping costs beside 0, 5,000 and 9,000 idle sessions")
+    parser.add_argument("--workers", action="store_true", help="a table of one worker and two")
     arguments = parser.parse_args()
     peers.Esclusa.binary = f"{arguments.build}/esclusa"
     peers.Esclusa.options = arguments.options.split()
@@ -196,6 +262,12 @@ def main():
         bench = Bench(arguments, directory)
         try:
             bench.start_upstream()
+            if arguments.idle_growth:
+                idle_growth(bench, arguments.rounds)
+            if arguments.workers:
+                workers(bench, arguments.rounds)
+            if arguments.idle_growth or arguments.workers:
+                return
             rounds = {kind.__name__.lower(): [] for kind in kinds}
             for number in range(arguments.rounds):
                 for kind in kinds:
