@@ -58,6 +58,8 @@ struct service_config {
     int64_t insecure_skip_verify, resumption;             /* 0 or 1 */
     int64_t resumption_age;                               /* ms */
     int64_t on_revoked;                                   /* enum revoked_policy */
+    int64_t warm_min, warm_max;                           /* warm_max 0: as warm_min */
+    int64_t warm_max_idle;                                /* ms */
     /* the listener's side */
     struct text_list listen_cert, listen_key, listen_ocsp, listen_alpn;
     char *listen_key_passphrase, *listen_ca, *listen_ca_dir, *listen_crl, *listen_crl_dir;

@@ -89,6 +89,9 @@ struct relay {
 void relay_init(struct relay *r, struct transport *down, struct transport *up,
                 const struct relay_policy *policy);
 void relay_fini(struct relay *r);
+/* Before the first relay_run(): bytes that came from that side already, at most TP_PLAIN_SIZE,
+ * which the other gets first. Takes them over: the buffer is empty afterwards. */
+void relay_preload(struct relay *r, enum relay_side from, struct buf *bytes);
 
 enum { RELAY_READABLE = 1, RELAY_WRITABLE = 2, RELAY_HUNG_UP = 4 };
 

@@ -254,6 +254,18 @@ static bool check_names(const struct checked *s, struct error *err)
     return true;
 }
 
+static bool check_warm(const struct service_config *c, struct error *err)
+{
+    char most[24], least[24];
+    if (c->warm_max == 0 || c->warm_max >= c->warm_min) {
+        return true;
+    }
+    snprintf(most, sizeof(most), "%lld", (long long)c->warm_max);
+    snprintf(least, sizeof(least), "%lld", (long long)c->warm_min);
+    return config_complain(err, service_origin(c, "warm_max"), "warm_max", most,
+                           "less than {warm_min}, which is {}; give as many at least", least);
+}
+
 static bool check_service(struct checked *s, struct error *err)
 {
     const struct service_config *c = s->config;
@@ -268,7 +280,8 @@ static bool check_service(struct checked *s, struct error *err)
     return parse_addresses(s, &c->listen, NET_LISTEN, &s->listen, &s->listen_tls, err) &&
            parse_addresses(s, &c->connect, NET_CONNECT, &s->connect, &s->connect_tls, err) &&
            check_unused(s, err) && check_tls(c, s->listen_tls, s->connect_tls, err) &&
-           check_names(s, err) && check_listeners(s, s, err) && check_loops(s, err);
+           check_warm(c, err) && check_names(s, err) && check_listeners(s, s, err) &&
+           check_loops(s, err);
 }
 
 static bool check_all(const struct config *c, struct checked *services, struct error *err)

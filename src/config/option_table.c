@@ -11,6 +11,7 @@
 #define TIMEOUT_MAX_MS (365 * DAY_MS)
 
 #define WORKERS_MAX 256
+#define WARM_MOST   1000
 
 static const struct option_choice tls_version_choices[] = {
     {"1.2", TLS_1_2}, {"1.3", TLS_1_3}, {NULL, 0}};
@@ -194,6 +195,26 @@ const struct option_row option_table[] = {
      .help = "signature algorithms taken from the upstream, like ECDSA+SHA256:RSA-PSS+SHA256"},
     {LEVEL(security_level, UP),
      .help = "OpenSSL's security level for the upstream: 2 wants 112 bits (RSA 2048, EC 224)"},
+    {.name = "warm_min",
+     .type = OPTION_NUMBER,
+     SERVICE(warm_min),
+     .argument = "N",
+     .default_text = "0",
+     .min = 0,
+     .max = WARM_MOST,
+     .help = "connections to the first upstream kept ready, verified, so that a consumer need not "
+             "wait for one; 0: none"},
+    {.name = "warm_max",
+     .type = OPTION_NUMBER,
+     SERVICE(warm_max),
+     .argument = "N",
+     .default_note = "the --warm-min",
+     .min = 1,
+     .max = WARM_MOST,
+     .help = "at most so many, when many consumers come"},
+    {TIME(SERVICE, warm_max_idle, 100), .default_text = "30s",
+     .help = "one that waited this long is closed and made anew; below the upstream's own idle "
+             "timeout"},
 
     {.heading = "Listeners: certificates",
      .name = "listen_cert",

@@ -70,6 +70,11 @@ static bool gives_no_tickets(const struct service_config *s)
     return s->listen_tickets == 0;
 }
 
+static bool keeps_none_warm(const struct service_config *s)
+{
+    return s->warm_min == 0;
+}
+
 static bool takes_ticket_keys(const struct service_config *s)
 {
     return s->listen_ticket_keys != NULL;
@@ -87,6 +92,8 @@ static bool takes_ticket_keys(const struct service_config *s)
 #define NOT_ASKED                                                                                  \
     asks_no_consumer, "would check nobody, as consumers are asked for no certificate; give the "   \
                       "CA of theirs: {listen_ca=FILE}"
+#define NONE_WARM                                                                                  \
+    keeps_none_warm, "would not be used, as {warm_min} is 0; raise that or leave it out"
 #define NO_TICKETS                                                                                 \
     gives_no_tickets, "would not be used, as {listen_tickets} is false; leave one of them out"
 
@@ -116,6 +123,8 @@ static const struct idle_rule {
     {"key_passphrase", NO_CERT},
     {"resumption_age", never_resumes,
      "would not be used, as {resumption} is false; leave one of them out"},
+    {"warm_max", NONE_WARM},
+    {"warm_max_idle", NONE_WARM},
     {"ciphers", NEVER_12(is_never_12, "tls_min")},
     {"ciphersuites", NEVER_13(is_never_13, "tls_max")},
     {"listen_ciphers", NEVER_12(listens_never_12, "listen_tls_min} or {tls_min")},

@@ -160,7 +160,7 @@ static bool take_one(struct acceptor *a, bool leaving)
     struct net_addr peer;
     enum accept_status status = ACCEPT_LIMIT;
     /* Counted before it is accepted, so that a session always finds its two descriptors. */
-    if (atomic_fetch_add(&group->sessions, 1) < group->max_sessions)
+    if (atomic_fetch_add(&group->sessions, 1) < atomic_load(&group->max_sessions))
         status = listener_accept(a->from->fd, &fd, &peer, &why);
     if (status == ACCEPT_OK) {
         place(a, fd, &peer);

@@ -127,8 +127,8 @@ static void raise_descriptor_limit(void)
     }
 }
 
-/* Two descriptors a session; what is open now and a reserve (resolver, reload) are kept apart. */
-static unsigned sessions_allowed(void)
+/* What is open now and a reserve (resolver, reload) are kept apart. */
+static unsigned descriptors_left(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
@@ -138,7 +138,7 @@ static unsigned sessions_allowed(void)
     for (int fd = 0; fd < (int)limit.rlim_cur && fd < 65536; fd++)
         open += fcntl(fd, F_GETFD) != -1;
     int left = (int)limit.rlim_cur - open;
-    return left > 2 ? (unsigned)left / 2 : 1;
+    return left > 2 ? (unsigned)left : 2;
 }
 
 static bool start_workers(struct gateway *g, struct error *err)
@@ -154,7 +154,7 @@ static bool start_workers(struct gateway *g, struct error *err)
         }
         g->group.count = i + 1;
     }
-    g->group.max_sessions = sessions_allowed();
+    g->group.descriptors = descriptors_left();
     worker_group_limits(&g->group, g->snapshot);
     for (unsigned i = 0; i < count; i++) {
         if (!worker_start(&g->group.workers[i], err))

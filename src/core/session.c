@@ -19,25 +19,20 @@ static void accepted_enter(struct session *s);
 static void down_handshake_enter(struct session *s);
 static void down_handshake_event(struct session *s, enum relay_side side, unsigned events);
 static void down_handshake_deadline(struct session *s);
-static void waiting_event(struct session *s, enum relay_side side, unsigned events);
 
 static const struct state_row states[SESSION_STATES] = {
     [SESSION_ACCEPTED] = {"accepted", accepted_enter, NULL, NULL},
     [SESSION_DOWN_HANDSHAKE] = {"consumer_handshake", down_handshake_enter, down_handshake_event,
                                 down_handshake_deadline},
-    [SESSION_CHOOSE] = {"choose", connect_choose, NULL, NULL},
-    [SESSION_RESOLVE] = {"resolve", NULL, waiting_event, connect_resolve_deadline},
-    [SESSION_CONNECT] = {"connect", NULL, connect_event, connect_deadline},
-    [SESSION_UP_HANDSHAKE] = {"upstream_handshake", handshake_begin, handshake_event,
-                              handshake_deadline},
+    [SESSION_DIAL] = {"choose", connect_begin, connect_event, NULL}, /* the dial says more */
     [SESSION_RELAY] = {"relay", relay_begin, relay_on_event, relay_deadline},
     [SESSION_LINGER] = {"linger", linger_begin, linger_event, linger_tick},
     [SESSION_DEAD] = {"dead", NULL, NULL, NULL},
 };
 
-const char *session_state_word(enum session_state state)
+static const char *session_phase_word(const struct session *s)
 {
-    return states[state].word;
+    return s->dial != NULL ? dial_phase_word(s->dial) : states[s->state].word;
 }
 
 /* ---- dispatch ---- */
@@ -53,7 +48,7 @@ static void on_down(void *context, unsigned events)
     on_io(context, RELAY_DOWN, events);
 }
 
-static void on_up(void *context, unsigned events)
+void session_on_up(void *context, unsigned events)
 {
     on_io(context, RELAY_UP, events);
 }
@@ -68,14 +63,7 @@ static void on_timer(void *context)
 bool session_watch(struct session *s, enum relay_side side, int fd, unsigned interest)
 {
     return loop_io_add(s->worker->loop, &s->io[side], fd, interest,
-                       side == RELAY_DOWN ? on_down : on_up, s, NULL);
-}
-
-void session_watch_handshake(struct session *s, enum relay_side side)
-{
-    unsigned want = s->transport[side]->handshake_want;
-    loop_io_set(&s->io[side], LOOP_HUP | (want & TP_WANT_READ ? LOOP_READ : 0) |
-                                  (want & TP_WANT_WRITE ? LOOP_WRITE : 0));
+                       side == RELAY_DOWN ? on_down : session_on_up, s, NULL);
 }
 
 /* Whatever became of the consumer's handshake: the next one may begin. */
@@ -91,7 +79,6 @@ void session_enter(struct session *s, enum session_state state)
     s->state = state;
     if (state > SESSION_DOWN_HANDSHAKE)
         count_handshake_over(s);
-    s->phase_began_us = clock_us();
     timer_clear(s->worker->loop, &s->timer);
     if (states[state].enter != NULL)
         states[state].enter(s);
@@ -145,7 +132,7 @@ void session_begin(struct worker *w, int fd, const struct net_addr *peer,
 static void accepted_enter(struct session *s)
 {
     bool tls = s->at->endpoint.scheme == NET_TLS;
-    session_enter(s, tls ? SESSION_DOWN_HANDSHAKE : SESSION_CHOOSE);
+    session_enter(s, tls ? SESSION_DOWN_HANDSHAKE : SESSION_DIAL);
 }
 
 /* ---- the consumer's TLS handshake ---- */
@@ -165,10 +152,10 @@ static void down_handshake_event(struct session *s, enum relay_side side, unsign
     switch (t->ops->handshake(t)) {
     case TP_OK:
         loop_io_set(&s->io[RELAY_DOWN], LOOP_HUP);
-        session_enter(s, SESSION_CHOOSE);
+        session_enter(s, SESSION_DIAL);
         return;
     case TP_AGAIN:
-        session_watch_handshake(s, RELAY_DOWN);
+        loop_io_set(&s->io[RELAY_DOWN], handshake_interest(t));
         return;
     case TP_EOF:
     case TP_TRUNCATED:
@@ -197,13 +184,6 @@ static void down_handshake_deadline(struct session *s)
                  after);
 }
 
-/* ---- waiting for something that is not on a socket ---- */
-
-static void waiting_event(struct session *s, enum relay_side side, unsigned events)
-{
-    (void)consumer_gone(s, side, events);
-}
-
 /* ---- the way out ---- */
 
 static void free_deferred(struct loop_deferred *deferred)
@@ -211,6 +191,7 @@ static void free_deferred(struct loop_deferred *deferred)
     struct session *s = LOOP_OWNER(deferred, struct session, deferred);
     transport_destroy(&s->transport[RELAY_DOWN]);
     transport_destroy(&s->transport[RELAY_UP]);
+    buf_fini(&s->early);
     free(s->failure);
     snapshot_unref(&s->snapshot);
     free(s);
@@ -238,8 +219,9 @@ void session_close(struct session *s, enum reason reason)
     if (s->state == SESSION_LINGER || s->state == SESSION_DEAD)
         return;
     s->reason = reason;
+    connect_note(s);
     session_log(s);
-    attempt_free(s);
+    dial_destroy(&s->dial);
     session_enter(s, SESSION_LINGER);
 }
 
@@ -253,7 +235,9 @@ void session_fail(struct session *s, enum reason reason, const char *remedy, con
         va_start(args, format);
         vsnprintf(s->failure->error, sizeof s->failure->error, format, args);
         va_end(args);
-        s->failure->phase = s->state;
+        s->failure->phase = session_phase_word(s);
+        s->failure->handshake[RELAY_DOWN] = s->state == SESSION_DOWN_HANDSHAKE;
+        s->failure->handshake[RELAY_UP] = s->dial != NULL && s->dial->phase == DIAL_HANDSHAKE;
         str_copy(s->failure->remedy, sizeof s->failure->remedy, remedy != NULL ? remedy : "");
     }
     session_close(s, reason);

@@ -7,6 +7,7 @@
 #ifndef ESCLUSA_CORE_SESSION_H
 #define ESCLUSA_CORE_SESSION_H
 
+#include "dial.h"
 #include "worker.h"
 
 #include <esclusa/reason.h>
@@ -15,33 +16,17 @@
 enum session_state {
     SESSION_ACCEPTED,
     SESSION_DOWN_HANDSHAKE,
-    SESSION_CHOOSE,
-    SESSION_RESOLVE,
-    SESSION_CONNECT,
-    SESSION_UP_HANDSHAKE,
+    SESSION_DIAL,
     SESSION_RELAY,
     SESSION_LINGER,
     SESSION_DEAD,
     SESSION_STATES
 };
 
-/* Needed only until the relay starts: which candidate and address is being tried. */
-struct attempt {
-    size_t upstream; /* index in service->upstreams */
-    struct net_addr addresses[RESOLVE_MAX];
-    size_t address_count, address_next;
-    int64_t candidate_deadline_ms; /* connect timeout of the candidate as a whole */
-    struct resolve_query query;
-    bool asking;
-    int fd; /* connecting; -1 when a transport owns it, or none */
-    /* The first failure that let another address or candidate be tried. */
-    enum reason reason;
-    char error[256];
-};
-
 /* Made when a session fails; logged and freed at the end. */
 struct failure {
-    enum session_state phase;
+    const char *phase;
+    bool handshake[RELAY_SIDES]; /* it was in the handshake with that side */
     char error[512];
     char remedy[512];
 };
@@ -64,19 +49,21 @@ struct session {
     enum session_state state;
     enum reason reason;
     struct net_addr consumer, upstream_address;
-    const struct upstream *upstream; /* chosen; NULL before */
+    const struct upstream *upstream; /* chosen; NULL before; up to date when the dial is over */
     struct loop_io io[RELAY_SIDES];
     struct transport *transport[RELAY_SIDES];
     struct relay relay;
+    struct buf early; /* what came from the upstream before the relay; its own then */
+    bool warm;        /* the upstream connection was taken from the warm pool */
     bool relaying;    /* relay is initialised */
     bool handshaking; /* counted in the group's handshakes */
     struct timer timer;
     struct loop_deferred deferred;
-    struct attempt *attempt;
+    struct dial *dial; /* until the relay starts */
     struct failure *failure;
     unsigned attempts;
     /* times, microseconds of clock_us(); -1: not reached */
-    int64_t began_us, phase_began_us, connect_us, handshake_us;
+    int64_t began_us, connect_us, handshake_us;
     /* relay timers */
     uint64_t bytes_seen[RELAY_SIDES]; /* by the side they come from */
     int64_t moved_ms[RELAY_SIDES];    /* when the last of them came */
@@ -102,11 +89,10 @@ void session_close(struct session *s, enum reason reason);
 /* Records why, for the log line; the first call counts. Then session_close(). */
 void session_fail(struct session *s, enum reason reason, const char *remedy, const char *format,
                   ...) PRINTF_LIKE(4, 5);
-const char *session_state_word(enum session_state state);
 /* Registers a side's descriptor with the loop; events go to the state's handler. */
 bool session_watch(struct session *s, enum relay_side side, int fd, unsigned interest) WARN_UNUSED;
-/* After a handshake said TP_AGAIN: waits for what it wants, and for a hang-up. */
-void session_watch_handshake(struct session *s, enum relay_side side);
+/* The loop's callback for the upstream's side. */
+void session_on_up(void *session, unsigned events);
 /* Out of the loop at once, freed after the batch: linger's last step. */
 void session_bury(struct session *s);
 
@@ -114,15 +100,11 @@ void session_bury(struct session *s);
 void session_drain_close(struct session *s); /* the deadline is here: close properly */
 void session_kill(struct session *s);        /* now, without lingering */
 
-/* session_connect.c: choose to upstream handshake */
-void connect_choose(struct session *s);
-void connect_resolve_deadline(struct session *s);
+/* session_connect.c: the dial, and the consumer meanwhile */
+void connect_begin(struct session *s);
 void connect_event(struct session *s, enum relay_side side, unsigned events);
-void connect_deadline(struct session *s);
-void handshake_begin(struct session *s);
-void handshake_event(struct session *s, enum relay_side side, unsigned events);
-void handshake_deadline(struct session *s);
-void attempt_free(struct session *s);
+/* Takes over what the dial has: for the log, and the transport. */
+void connect_note(struct session *s);
 /* A consumer that hung up before its data could be relayed ends the session. True: it did. */
 bool consumer_gone(struct session *s, enum relay_side side, unsigned events);
 /* The consumer has left (end of stream or reset) and has not sent a byte. */

@@ -45,8 +45,7 @@ static enum relay_close how_to_close(const struct session *s, enum relay_side si
     /* Our alert must not be overtaken by a reset. A consumer that only waited is reset: an empty
      * clean end would look like an answer. */
     bool handshake =
-        s->failure != NULL && s->transport[side]->ssl != NULL &&
-        s->failure->phase == (side == RELAY_DOWN ? SESSION_DOWN_HANDSHAKE : SESSION_UP_HANDSHAKE);
+        s->failure != NULL && s->transport[side]->ssl != NULL && s->failure->handshake[side];
     return handshake ? RELAY_CLOSE_CLEAN : RELAY_CLOSE_RESET;
 }
 

@@ -59,7 +59,7 @@ static const struct tls_failure *tls_failure_of(const struct session *s)
 static void log_failure(struct log_line *line, const struct session *s)
 {
     const struct tls_failure *f = tls_failure_of(s);
-    log_text(line, "phase", session_state_word(s->failure->phase));
+    log_text(line, "phase", s->failure->phase);
     log_text(line, "error", s->failure->error);
     if (f != NULL) {
         log_given(line, "expected", f->expected);
@@ -86,10 +86,12 @@ void session_log(const struct session *s)
     log_address(&line, "consumer", &s->consumer);
     if (s->upstream != NULL)
         log_text(&line, "upstream", s->upstream->text);
-    if (s->attempts > 0)
+    if (s->attempts > 0 || s->warm)
         log_address(&line, "address", &s->upstream_address);
     if (s->attempts > 1)
         log_number(&line, "attempts", s->attempts);
+    if (s->warm)
+        log_flag(&line, "warm", true);
     bool relayed = s->relaying;
     if (relayed) {
         log_tls(&line, s->transport[RELAY_UP], "");

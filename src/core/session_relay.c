@@ -123,7 +123,7 @@ static void run(struct session *s)
 
 void relay_begin(struct session *s)
 {
-    attempt_free(s);
+    dial_destroy(&s->dial);
     int64_t half_close = s->service->config->half_close;
     bool fin = s->service->config->missing_close_notify == CUT_FIN;
     struct relay_policy policy = {
@@ -133,6 +133,8 @@ void relay_begin(struct session *s)
     };
     relay_init(&s->relay, s->transport[RELAY_DOWN], s->transport[RELAY_UP], &policy);
     s->relaying = true;
+    if (!buf_empty(&s->early))
+        relay_preload(&s->relay, RELAY_UP, &s->early);
     s->active_ms = loop_now(s->worker->loop);
     s->moved_ms[RELAY_DOWN] = s->moved_ms[RELAY_UP] = s->active_ms;
     s->last_moved = RELAY_UP; /* nothing has been asked yet */

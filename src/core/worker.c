@@ -109,6 +109,7 @@ static void drain(struct loop_message *message)
 {
     struct worker *w = LOOP_OWNER(message, struct worker, drain_message);
     leave_listeners(w);
+    warm_stop(&w->warm);
     if (!timer_set(w->loop, &w->drain_end, loop_now(w->loop) + w->drain_timeout_ms))
         drain_end(w);
 }
@@ -124,6 +125,7 @@ static void kill_now(struct loop_message *message)
 {
     struct worker *w = LOOP_OWNER(message, struct worker, kill_message);
     leave_listeners(w);
+    warm_stop(&w->warm);
     w->killed = true;
     for_each(w, session_kill);
     stop_if_over(w);
@@ -165,8 +167,11 @@ static void move(struct loop_message *message)
     struct listen_set *before = w->draining ? NULL : listen_set_ref(w->set);
     if (!w->draining && !acceptors_move(w, w->move_to, &err))
         log_message(LOG_LEVEL_ERROR, "listen_failed", "worker %u: %s", w->index, err.text);
-    if (before != NULL)
+    if (before != NULL) {
         reverify_begin(&w->reverify, before->snapshot, w->set->snapshot);
+        if (!warm_move(&w->warm, w->set->snapshot))
+            log_message(LOG_LEVEL_ERROR, "warm_off", "worker %u: no memory", w->index);
+    }
     listen_set_unref(&before);
     listen_set_unref(&w->move_to);
     w->group->on_moved(w->group);
@@ -178,8 +183,17 @@ void worker_post_move(struct worker *w, struct listen_set *set)
     loop_post(w->loop, &w->move_message);
 }
 
+/* Connections kept ready may take what is theirs, and not one descriptor of a session's. */
+#define WARM_PART 8
+
 void worker_group_limits(struct worker_group *group, const struct snapshot *snapshot)
 {
+    unsigned warm = warm_wanted(snapshot);
+    if (warm > group->descriptors / WARM_PART)
+        warm = group->descriptors / WARM_PART;
+    unsigned sessions = (group->descriptors - warm) / 2;
+    atomic_store(&group->max_warm, warm);
+    atomic_store(&group->max_sessions, sessions > 0 ? sessions : 1);
     atomic_store(&group->max_handshakes, (unsigned)snapshot->config.max_handshakes);
 }
 
@@ -194,12 +208,15 @@ bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
     w->finish_message.callback = finish;
     w->kill_message.callback = kill_now;
     reverify_init(&w->reverify, w);
+    warm_init(&w->warm, w);
     timer_init(&w->trim, trim, w);
     timer_init(&w->drain_end, drain_end, w);
     timer_init(&w->drain_give_up, drain_give_up, w);
     w->loop = loop_create(err);
-    return w->loop != NULL && transport_scratch_init(&w->scratch, err) &&
-           acceptors_move(w, set, err);
+    if (w->loop == NULL || !transport_scratch_init(&w->scratch, err) ||
+        !acceptors_move(w, set, err))
+        return false;
+    return warm_move(&w->warm, set->snapshot) || error_set(err, "no memory for a warm pool");
 }
 
 void worker_fini(struct worker *w)
@@ -207,6 +224,7 @@ void worker_fini(struct worker *w)
     if (w->loop != NULL) {
         for_each(w, session_kill);
         acceptors_close(w);
+        warm_stop(&w->warm);
         reverify_fini(&w->reverify);
         timer_clear(w->loop, &w->trim);
         timer_clear(w->loop, &w->drain_end);

@@ -6,6 +6,7 @@
 
 #include "listen_set.h"
 #include "reverify.h"
+#include "warm.h"
 
 #include <esclusa/config.h>
 #include <esclusa/event.h>
@@ -24,11 +25,14 @@ struct worker_group {
     struct worker *workers;
     unsigned count;
     struct resolver *resolver;
-    atomic_uint_fast64_t next_id;             /* session ids, unique in the process */
-    unsigned max_sessions;                    /* what the limit of open files allows */
-    atomic_uint sessions;                     /* live ones, and those being accepted */
-    atomic_uint max_handshakes;               /* of consumers, at once; a reload changes it */
-    atomic_uint handshakes;                   /* in progress, and those being accepted */
+    atomic_uint_fast64_t next_id; /* session ids, unique in the process */
+    unsigned descriptors;         /* what the limit of open files leaves for connections */
+    atomic_uint max_sessions;     /* at two each; a reload changes both */
+    atomic_uint max_warm;         /* at one each */
+    atomic_uint warm;             /* connections kept ready, and those being made for it */
+    atomic_uint sessions;         /* live ones, and those being accepted */
+    atomic_uint max_handshakes;   /* of consumers, at once; a reload changes it */
+    atomic_uint handshakes;       /* in progress, and those being accepted */
     atomic_int_fast64_t handshakes_logged_ms; /* when the cap was last logged; 0: never */
     /* Called on a worker's thread: it accepts from its new set / it has left its listeners / it has
      * ended. */
@@ -61,6 +65,7 @@ struct worker {
     struct loop_message drain_message, finish_message, kill_message, move_message;
     struct listen_set *move_to; /* argument of move_message: a reference */
     struct reverify reverify;   /* live sessions after a reload */
+    struct warm warm;           /* connections kept ready */
     int64_t drain_timeout_ms;   /* argument of drain_message */
 };
 

@@ -30,6 +30,14 @@ void relay_fini(struct relay *r)
     pump_fini(&r->from[RELAY_UP]);
 }
 
+void relay_preload(struct relay *r, enum relay_side from, struct buf *bytes)
+{
+    struct pump *p = &r->from[from];
+    p->bytes += buf_length(bytes);
+    p->held = *bytes;
+    buf_init(bytes);
+}
+
 static bool running(const struct relay *r, enum relay_side side)
 {
     return r->from[side].state == PUMP_RUNNING;

@@ -98,6 +98,18 @@ static void what_an_unverified_service_may_not_say(void **state)
     }
 }
 
+static void warm_connections(void **state)
+{
+    (void)state;
+    refused("services = ( { name = \"x\"; " REST "warm_max = 3; } );",
+            "t.cfg:1: warm_max: would not be used, as warm_min is 0; raise that or leave it out");
+    refused(
+        "services = ( { name = \"x\"; " REST "warm_max_idle = \"3s\"; } );",
+        "t.cfg:1: warm_max_idle: would not be used, as warm_min is 0; raise that or leave it out");
+    refused("services = ( { name = \"x\"; " REST "warm_min = 4;\nwarm_max = 3; } );",
+            "t.cfg:2: warm_max '3': less than warm_min, which is 4; give as many at least");
+}
+
 /* --watch false for once does not make the interval of the file wrong. */
 static void the_command_line_turns_the_watch_off(void **state)
 {
@@ -118,6 +130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_of_tls),
         cmocka_unit_test(what_an_unverified_service_may_not_say),
+        cmocka_unit_test(warm_connections),
         cmocka_unit_test(the_command_line_turns_the_watch_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

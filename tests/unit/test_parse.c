@@ -115,7 +115,8 @@ static void tls_values_land_where_they_belong(void **state)
               " ocsp = \"require\"; revocation_policy = \"report\"; tlsa = \"3 1 1 00\";"
               " on_revoked = \"close\"; resumption = true; resumption_age = \"1m\";"
               " alpn = \"h2\"; groups = \"g\"; ciphers = \"x\"; ciphersuites = \"y\";"
-              " sigalgs = \"z\"; security_level = 0; } );");
+              " sigalgs = \"z\"; security_level = 0; warm_min = 2; warm_max = 3;"
+              " warm_max_idle = \"5s\"; } );");
     const struct service_config *s = &c.services[0];
     assert_true(c.watch && c.allow_weaker);
     assert_int_equal(c.watch_interval, 500);
@@ -149,6 +150,9 @@ static void tls_values_land_where_they_belong(void **state)
     assert_string_equal(s->alpn.items[0], "h2");
     assert_string_equal(s->sigalgs, "z");
     assert_int_equal(s->security_level, 0);
+    assert_int_equal(s->warm_min, 2);
+    assert_int_equal(s->warm_max, 3);
+    assert_int_equal(s->warm_max_idle, 5000);
     config_fini(&c);
     taken(&c, "services = ( { name = \"x\"; " REST "insecure_skip_verify = true; ca = \"a\";"
               " server_name = \"b\"; } );");

@@ -186,6 +186,45 @@ static void test_wants_turn_after_the_budget(void **state)
     relay_fini(&b.relay);
 }
 
+/* Bytes that came from the upstream before there was a consumer go first, also where the consumer
+ * is slow, and however the upstream ends. */
+static void preloaded(enum tp_status end)
+{
+    struct bench b;
+    bench_init(&b, NULL);
+    struct fake *up = &b.side[RELAY_UP], *down = &b.side[RELAY_DOWN];
+    struct buf early;
+    buf_init(&early);
+    for (; up->given < 25; up->given++) {
+        uint8_t byte = fake_byte(up->given);
+        assert_true(buf_append(&early, &byte, 1));
+    }
+    relay_preload(&b.relay, RELAY_UP, &early);
+    assert_true(buf_empty(&early) && early.data == NULL);
+    assert_int_equal(relay_bytes(&b.relay), 25);
+    fake_add(down, FAKE_WRITE, (struct fake_step){.status = TP_OK, .length = 7});
+    fake_then(down, FAKE_WRITE, TP_AGAIN);
+    assert_true(run(&b));
+    assert_int_equal(down->taken, 7);
+    assert_int_equal(up->calls[FAKE_READ], 0); /* nothing more before it is taken */
+    assert_int_equal(relay_want(&b.relay, RELAY_DOWN), TP_WANT_READ | TP_WANT_WRITE);
+    data(up);
+    fake_then(up, FAKE_READ, end);
+    (void)run_on(&b, RELAY_DOWN, RELAY_WRITABLE);
+    assert_int_equal(down->taken, 25 + FAKE_PIECE);
+    assert_int_equal(b.relay.from[RELAY_UP].bytes, 25 + FAKE_PIECE);
+    assert_int_equal(down->shut, end == TP_EOF);
+    relay_fini(&b.relay);
+}
+
+static void test_preloaded(void **state)
+{
+    (void)state;
+    preloaded(TP_EOF);
+    preloaded(TP_TRUNCATED);
+    preloaded(TP_ERROR);
+}
+
 static void test_slow_side_stops_only_its_direction(void **state)
 {
     (void)state;
@@ -694,6 +733,7 @@ int main(void)
         cmocka_unit_test(test_hang_up_frees_what_is_held),
         cmocka_unit_test(test_hang_up_before_all_is_read),
         cmocka_unit_test(test_hang_up_alone_ends_nothing),
+        cmocka_unit_test(test_preloaded),
         cmocka_unit_test(test_every_order),
         cmocka_unit_test(test_every_order_with_policies),
     };

@@ -144,6 +144,9 @@ static void defaults(void **state)
     assert_false(s->listen_sni_strict);
     assert_int_equal(s->resumption_age, 3600000);
     assert_int_equal(s->listen_ticket_rotation, 12 * 3600000);
+    assert_int_equal(s->warm_min, 0);
+    assert_int_equal(s->warm_max, 0);
+    assert_int_equal(s->warm_max_idle, 30000);
     assert_true(c.watch);
     assert_false(c.allow_weaker);
     assert_int_equal(c.watch_interval, 2000);
@@ -191,6 +194,9 @@ static const struct {
     {"watch_interval", "100ms", "100ms"},
     {"pins", "sha256//x", "sha256//x"},
     {"on_revoked", "close", "close"},
+    {"warm_min", "0", "0"},
+    {"warm_max", "1000", "1000"},
+    {"warm_max_idle", "100ms", "100ms"},
 };
 
 static void values_are_stored_and_shown(void **state)
@@ -244,6 +250,9 @@ static const struct {
     {"listen_client", "maybe", "'maybe': unknown; give none, optional or required"},
     {"resumption_age", "999ms", "'999ms': out of range; give 1s to 365d"},
     {"watch_interval", "10ms", "'10ms': out of range; give 100ms to 365d"},
+    {"warm_min", "1001", "'1001': out of range; give 0 to 1000"},
+    {"warm_max", "0", "'0': out of range; give 1 to 1000"},
+    {"warm_max_idle", "99ms", "'99ms': out of range; give 100ms to 365d"},
     {"log_level", "loud", "'loud': unknown; give error, warn, info or debug"},
     {"log_level", "a\nb\x1b[1m", "'a\\x0ab\\x1b[1m': unknown; give error, warn, info or debug"},
 };

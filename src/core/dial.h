@@ -1,0 +1,79 @@
+/* dial: from a service to a verified upstream connection: choose a candidate, resolve it, connect
+ * to one of its addresses after another, shake hands. Private to core; knows no consumer.
+ *
+ * Owner: whoever wants the connection (a session, the warm pool), on the worker's thread. What
+ * lets the next address or candidate be tried is decided by the class of failure: one that did not
+ * answer (resolve, connect, silence or a cut in the handshake) does; one that answered and was
+ * found wrong (certificate, alert, not TLS) never does, for silent failover would mask it. */
+#ifndef ESCLUSA_CORE_DIAL_H
+#define ESCLUSA_CORE_DIAL_H
+
+#include "worker.h"
+
+#include <esclusa/reason.h>
+
+/* What is wanted, and who is told. The owner's io becomes the connection's registration with the
+ * loop and stays so when the dial is over, so that going on costs no system call. Its events come
+ * to the owner, who hands them to dial_event() while the dial lasts. */
+struct dial_order {
+    struct worker *worker;
+    const struct service *service; /* outlives the dial */
+    size_t candidates;             /* how many of service->upstreams, from the first */
+    struct loop_io *io;            /* lives to the end of the batch in which the dial ends */
+    void (*on_io)(void *context, unsigned events);
+    /* The dial is over: see dial_ok(). Called once, the last thing a dial does: it may be destroyed
+     * there. */
+    void (*over)(void *context);
+    void *context;
+};
+
+enum dial_phase { DIAL_CHOOSE, DIAL_RESOLVE, DIAL_CONNECT, DIAL_HANDSHAKE };
+
+struct dial {
+    struct dial_order order;
+    enum dial_phase phase; /* it stays when the dial is over */
+    bool is_over;
+    /* What came of it; up to date while it lasts, too. */
+    const struct upstream *upstream; /* the candidate; NULL: none was chosen */
+    struct net_addr address;         /* of the last attempt */
+    unsigned attempts;
+    int64_t connect_us, handshake_us; /* of the last that got so far; -1: none did */
+    /* Verified when the dial is over and ok; NULL before there is a connection. That of a failed
+     * handshake stays, with its transport->failure. Whoever takes it leaves NULL here. */
+    struct transport *transport;
+    enum reason reason; /* REASON_NONE: ok */
+    char error[512];
+    const char *remedy; /* NULL: none; lives as long as the dial and the transport */
+    bool exhausted;     /* it failed because no candidate answered */
+    /* private */
+    size_t candidate;
+    struct net_addr addresses[RESOLVE_MAX];
+    size_t address_count, address_next;
+    int64_t candidate_deadline_ms; /* connect timeout of the candidate as a whole */
+    struct resolve_query query;
+    bool asking;
+    int fd; /* connecting; -1 when the transport owns it, or none */
+    int64_t phase_began_us;
+    struct timer timer;
+    /* The first failure that let another address or candidate be tried. */
+    enum reason first_reason;
+    char first_error[256];
+};
+
+/* NULL: no memory. Nothing happens before dial_start(). */
+struct dial *dial_create(const struct dial_order *order);
+/* over() may be called before this returns. */
+void dial_start(struct dial *d);
+/* At any time: closes what is open and was not taken. NULLs *d; nothing for NULL. */
+void dial_destroy(struct dial **d);
+/* Events of the order's io. */
+void dial_event(struct dial *d, unsigned events);
+static inline bool dial_ok(const struct dial *d)
+{
+    return d->is_over && d->reason == REASON_NONE;
+}
+const char *dial_phase_word(const struct dial *d);
+/* What the loop is to wait for after a handshake said TP_AGAIN: its wish, and a hang-up. */
+unsigned handshake_interest(const struct transport *t);
+
+#endif

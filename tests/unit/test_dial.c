@@ -1,0 +1,257 @@
+/* The dial, over real sockets and a real loop, in plain: candidates, failures, and being given up.
+ * TLS and what it fails for are driven from tests/e2e. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#include "core/dial.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WAIT_MS 10000
+
+struct bench {
+    struct worker_group group;
+    struct worker worker;
+    struct service_config config;
+    struct upstream upstreams[3];
+    struct service service;
+    struct loop_io io;
+    struct dial *dial;
+    int overs;
+    bool destroy; /* in over() */
+};
+
+static int count_descriptors(void)
+{
+    int count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    assert_non_null(dir);
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count;
+}
+
+static int listen_anywhere(uint16_t *port)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof at;
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &length), 0);
+    *port = ntohs(at.sin_port);
+    return fd;
+}
+
+static uint16_t nobody_listens(void)
+{
+    uint16_t port;
+    close(listen_anywhere(&port));
+    return port;
+}
+
+static void on_io(void *context, unsigned events)
+{
+    struct bench *b = context;
+    if (b->dial != NULL)
+        dial_event(b->dial, events);
+}
+
+static void over(void *context)
+{
+    struct bench *b = context;
+    b->overs++;
+    assert_true(b->dial->is_over);
+    if (b->destroy)
+        dial_destroy(&b->dial);
+}
+
+static void bench_init(struct bench *b, const uint16_t *ports, size_t count)
+{
+    struct error err;
+    error_init(&err);
+    *b = (struct bench){.config = {.connect_timeout = WAIT_MS, .handshake_timeout = WAIT_MS}};
+    b->worker.group = &b->group;
+    b->worker.loop = loop_create(&err);
+    assert_non_null(b->worker.loop);
+    for (size_t i = 0; i < count; i++) {
+        struct upstream *up = &b->upstreams[i];
+        snprintf(up->text, sizeof up->text, "tcp://127.0.0.1:%u", (unsigned)ports[i]);
+        assert_true(net_endpoint_parse(&up->endpoint, up->text, NET_CONNECT, &err));
+    }
+    b->service =
+        (struct service){.config = &b->config, .upstreams = b->upstreams, .upstream_count = count};
+}
+
+static void bench_start(struct bench *b, size_t candidates)
+{
+    const struct dial_order order = {.worker = &b->worker,
+                                     .service = &b->service,
+                                     .candidates = candidates,
+                                     .io = &b->io,
+                                     .on_io = on_io,
+                                     .over = over,
+                                     .context = b};
+    b->dial = dial_create(&order);
+    assert_non_null(b->dial);
+    dial_start(b->dial);
+}
+
+static void bench_run(struct bench *b)
+{
+    for (int i = 0; i < 100 && b->overs == 0; i++)
+        loop_turn(b->worker.loop, WAIT_MS / 100);
+    assert_int_equal(b->overs, 1);
+    loop_turn(b->worker.loop, 0);
+    assert_int_equal(b->overs, 1); /* told once */
+}
+
+static void bench_fini(struct bench *b)
+{
+    dial_destroy(&b->dial);
+    loop_io_remove(&b->io);
+    loop_destroy(&b->worker.loop);
+}
+
+static void the_first_that_answers(void **state)
+{
+    (void)state;
+    struct bench b;
+    uint16_t port;
+    int listener = listen_anywhere(&port);
+    uint16_t ports[] = {nobody_listens(), port, nobody_listens()};
+    int before = count_descriptors();
+    bench_init(&b, ports, 3);
+    bench_start(&b, 3);
+    bench_run(&b);
+    assert_true(dial_ok(b.dial));
+    assert_ptr_equal(b.dial->upstream, &b.upstreams[1]);
+    assert_int_equal(b.dial->attempts, 2);
+    assert_int_equal(ntohs(b.dial->address.u.in.sin_port), port);
+    assert_true(b.dial->connect_us >= 0);
+    assert_int_equal(b.dial->handshake_us, -1);
+    assert_string_equal(dial_phase_word(b.dial), "connect");
+
+    /* Whoever takes the transport has the registration with the loop, too. */
+    struct transport *t = b.dial->transport;
+    assert_int_equal(b.io.fd, t->fd);
+    b.dial->transport = NULL;
+    dial_destroy(&b.dial);
+    assert_ptr_equal(b.io.loop, b.worker.loop);
+    bench_fini(&b);
+    transport_destroy(&t);
+    assert_int_equal(count_descriptors(), before);
+    close(listener);
+}
+
+static void nobody_answers(void **state)
+{
+    (void)state;
+    struct bench b;
+    uint16_t ports[] = {nobody_listens(), nobody_listens()};
+    int before = count_descriptors();
+    bench_init(&b, ports, 2);
+    bench_start(&b, 2);
+    bench_run(&b);
+    assert_false(dial_ok(b.dial));
+    assert_true(b.dial->exhausted);
+    assert_int_equal(b.dial->reason, REASON_CONNECT_FAILED);
+    assert_int_equal(b.dial->attempts, 2);
+    assert_non_null(b.dial->remedy);
+    assert_null(b.dial->transport);
+    assert_non_null(strstr(b.dial->error, b.upstreams[0].text + strlen("tcp://")));
+    assert_non_null(strstr(b.dial->error, b.upstreams[1].text + strlen("tcp://")));
+    bench_fini(&b);
+    assert_int_equal(count_descriptors(), before);
+}
+
+static void no_more_candidates_than_ordered(void **state)
+{
+    (void)state;
+    struct bench b;
+    uint16_t port;
+    int listener = listen_anywhere(&port);
+    uint16_t ports[] = {nobody_listens(), port};
+    bench_init(&b, ports, 2);
+    bench_start(&b, 1);
+    bench_run(&b);
+    assert_false(dial_ok(b.dial));
+    assert_ptr_equal(b.dial->upstream, &b.upstreams[0]);
+    assert_int_equal(b.dial->attempts, 1);
+    bench_fini(&b);
+    close(listener);
+}
+
+static void given_up(void **state)
+{
+    (void)state;
+    struct bench b;
+    uint16_t port;
+    int listener = listen_anywhere(&port);
+    int before = count_descriptors();
+    bench_init(&b, &port, 1);
+    bench_start(&b, 1);
+    dial_destroy(&b.dial); /* while it connects */
+    assert_null(b.io.loop);
+    loop_turn(b.worker.loop, 0);
+    assert_int_equal(b.overs, 0);
+    dial_destroy(&b.dial); /* nothing for NULL */
+    bench_fini(&b);
+
+    bench_init(&b, &port, 1);
+    b.destroy = true; /* in its own callback */
+    bench_start(&b, 1);
+    bench_run(&b);
+    assert_null(b.dial);
+    assert_null(b.io.loop);
+    bench_fini(&b);
+    assert_int_equal(count_descriptors(), before);
+    close(listener);
+}
+
+static void no_answer_in_time(void **state)
+{
+    (void)state;
+    struct bench b;
+    uint16_t port;
+    int listener = listen_anywhere(&port);
+    assert_int_equal(listen(listener, 0), 0);
+    int full[4]; /* the queue is full: the kernel answers nobody any more */
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(port)};
+    for (int i = 0; i < 4; i++) {
+        full[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)connect(full[i], (struct sockaddr *)&at, sizeof at);
+    }
+    bench_init(&b, &port, 1);
+    b.config.connect_timeout = 150;
+    bench_start(&b, 1);
+    bench_run(&b);
+    assert_int_equal(b.dial->reason, REASON_CONNECT_TIMEOUT);
+    assert_true(b.dial->exhausted);
+    bench_fini(&b);
+    for (int i = 0; i < 4; i++)
+        close(full[i]);
+    close(listener);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_that_answers),
+        cmocka_unit_test(nobody_answers),
+        cmocka_unit_test(no_more_candidates_than_ordered),
+        cmocka_unit_test(given_up),
+        cmocka_unit_test(no_answer_in_time),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
