@@ -3,8 +3,9 @@
  *   bench-load PORT up CONNECTIONS BYTES        all together, cut in equal parts
  *   bench-load PORT down CONNECTIONS BYTES
  *   bench-load PORT ping CONNECTIONS SECONDS    64-byte round trips
- *   bench-load PORT connect CONNECTIONS COUNT   new connection to first echoed byte; CONNECTIONS at
- *                                               a time, COUNT in all
+ *   bench-load PORT connect CONNECTIONS COUNT [PAUSE]
+ *                                               new connection to first echoed byte; CONNECTIONS at
+ *                                               a time, COUNT in all, PAUSE ms before the next
  *   bench-load PORT idle CONNECTIONS            opens them, prints, ends when its stdin does */
 #include "bench.h"
 
@@ -45,6 +46,7 @@ static struct run {
     uint64_t amount; /* bytes, nanoseconds or connections */
     uint64_t begun, finished, failed, opening;
     uint64_t end_ns;
+    unsigned pause_ms;
     uint32_t *latencies; /* ns / 16: 68 s at most */
     size_t count, room;
 } run;
@@ -179,6 +181,8 @@ static void answered(struct conn *c)
     case CONNECT:
         latency(now - c->began_ns);
         finished(c, true);
+        if (run.pause_ms > 0)
+            (void)usleep(run.pause_ms * 1000);
         if (run.begun < run.amount)
             open_one(c);
         return;
@@ -286,6 +290,7 @@ int main(int argc, char **argv)
     run.to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     run.connections = (unsigned)strtoul(argv[3], NULL, 10);
     run.amount = argc > 4 ? strtoull(argv[4], NULL, 10) : 0;
+    run.pause_ms = argc > 5 ? (unsigned)strtoul(argv[5], NULL, 10) : 0;
     uint64_t wanted = run.mode == CONNECT ? run.amount : run.connections;
     struct conn *conns = calloc(run.connections, sizeof *conns);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -18,14 +18,24 @@
 
 typedef int list_setter(SSL_CTX *ctx, const char *list);
 
+/* OpenSSL's macros take no const; the list is only read. */
+static char *writable(const char *list)
+{
+    const union {
+        const char *in;
+        char *out;
+    } text = {.in = list};
+    return text.out;
+}
+
 static int set_groups(SSL_CTX *ctx, const char *list)
 {
-    return (int)SSL_CTX_set1_groups_list(ctx, list);
+    return (int)SSL_CTX_set1_groups_list(ctx, writable(list));
 }
 
 static int set_sigalgs(SSL_CTX *ctx, const char *list)
 {
-    return (int)SSL_CTX_set1_sigalgs_list(ctx, list);
+    return (int)SSL_CTX_set1_sigalgs_list(ctx, writable(list));
 }
 
 struct list_kind {

@@ -148,7 +148,7 @@ static void an_upstream_that_closes_after_four_seconds(void **state)
     struct warm_pace p = pace(3, 3);
     int64_t now = START_MS;
     for (int i = 0; i < 2; i++) {
-        for (int k = 0; k < 3; k++) /* all that were made together close together: once */
+        for (int64_t k = 0; k < 3; k++) /* all that were made together close together: once */
             assert_int_equal(warm_pace_closed(&p, now + k * 50, 4100 - k), WARM_AS_EVER);
         assert_int_equal(p.limit_ms, IDLE_MS);
         now += 4500;
