@@ -28,6 +28,16 @@ static int alpn_first_of_ours(SSL *ssl, const unsigned char **out, unsigned char
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* OpenSSL's macros take no const; the list is only read. */
+static char *writable(const char *list)
+{
+    const union {
+        const char *in;
+        char *out;
+    } text = {.in = list};
+    return text.out;
+}
+
 static SSL *peer_create(const struct rules *r, bool server)
 {
     SSL_CTX *ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
@@ -36,13 +46,13 @@ static SSL *peer_create(const struct rules *r, bool server)
     SSL_CTX_set_min_proto_version(ctx, r->version);
     SSL_CTX_set_max_proto_version(ctx, r->version);
     if (r->groups != NULL)
-        assert_int_equal(SSL_CTX_set1_groups_list(ctx, r->groups), 1);
+        assert_int_equal(SSL_CTX_set1_groups_list(ctx, writable(r->groups)), 1);
     if (r->ciphers != NULL)
         assert_int_equal(SSL_CTX_set_cipher_list(ctx, r->ciphers), 1);
     if (r->ciphersuites != NULL)
         assert_int_equal(SSL_CTX_set_ciphersuites(ctx, r->ciphersuites), 1);
     if (r->sigalgs != NULL)
-        assert_int_equal(SSL_CTX_set1_sigalgs_list(ctx, r->sigalgs), 1);
+        assert_int_equal(SSL_CTX_set1_sigalgs_list(ctx, writable(r->sigalgs)), 1);
     if (r->alpn != NULL && server) {
         union {
             const char *in;
