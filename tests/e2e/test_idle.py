@@ -1,5 +1,6 @@
 """What a session that rests holds."""
 
+import ssl
 import unittest
 
 from harness import CERTS, SANITIZED, Case, until
@@ -7,7 +8,10 @@ from peers import Upstream, connect, echo, server_context
 
 MANY = 300
 WARM = 40
-MOST = 18 * 1024  # bytes each: 14 KiB here; a record buffer that OpenSSL keeps is 8 KiB of them more
+# Bytes each. 14 KiB with OpenSSL 3.0, 20 with 3.5; a record buffer that is kept is 8 KiB more. The
+# hybrid group would hide that: OpenSSL 3.5 keeps its ML-KEM keys, 10 KiB.
+MOST = (18 if ssl.OPENSSL_VERSION_INFO < (3, 2) else 25) * 1024
+GROUP = ("--groups", "X25519")
 
 
 def greet(connection):
@@ -30,7 +34,7 @@ class Idle(Case):
     def test_no_buffer_is_kept(self):
         upstream = self.closing(Upstream(greet, server_context()))
         gateway = self.gateway(upstream.url(), "--ca", f"{CERTS}/ca.pem", "--server-name",
-                               "localhost", "--workers", 1)
+                               "localhost", "--workers", 1, *GROUP)
         for consumer in self.open(gateway, WARM):
             consumer.close()
         until(lambda: len(gateway.sessions()) == WARM, what="the first to have left")
