@@ -1,17 +1,16 @@
 /* Revocation lists from a file or a directory. RFC 5280 5. */
 #include "crl_files.h"
+#include "cert_dir.h"
 #include "pem.h"
 
 #include <esclusa/str.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* Every one is in memory, and looked at for each certificate of a chain. */
 #define CRLS_MAX 4096
@@ -127,73 +126,39 @@ bool tls_crls_read_file(STACK_OF(X509_CRL) * list, const char *path, const char 
 
 /* ---- a directory ---- */
 
-static bool ends_with(const char *text, const char *tail)
-{
-    size_t a = strlen(text);
-    size_t b = strlen(tail);
-    return a > b && strcmp(text + a - b, tail) == 0;
-}
-
-/* "9d66eef0.r0": what openssl-rehash(1) makes; without the r it is a certificate. */
-static bool is_hash_name(const char *name)
-{
-    static const char digits[] = "0123456789";
-    if (strspn(name, "0123456789abcdef") != 8 || strncmp(name + 8, ".r", 2) != 0)
-        return false;
-    return name[10] != '\0' && name[10 + strspn(name + 10, digits)] == '\0';
-}
+struct reading {
+    STACK_OF(X509_CRL) * list;
+    const char *option;
+    int total;
+};
 
 static int is_crl_name(const struct dirent *entry)
 {
     const char *name = entry->d_name;
-    return name[0] != '.' && (ends_with(name, ".pem") || ends_with(name, ".crl") ||
-                              ends_with(name, ".der") || is_hash_name(name));
+    return name[0] != '.' &&
+           (cert_dir_ends_with(name, ".pem") || cert_dir_ends_with(name, ".crl") ||
+            cert_dir_ends_with(name, ".der") || cert_dir_is_hash_name(name, ".r"));
 }
 
-static bool read_dir_file(STACK_OF(X509_CRL) * list, const char *path, const char *option,
-                          int *total, struct error *err)
+static bool take(void *context, const char *path, const struct stat *st, struct error *err)
 {
-    struct stat st;
-    if (stat(path, &st) < 0) /* follows links: Kubernetes mounts secrets as such */
-        return error_set_errno(err, errno, "%s '%s'", option, path);
-    if (!S_ISREG(st.st_mode))
-        return true;
+    struct reading *r = context;
     int found = 0;
-    if (!read_any(list, path, option, &found, err))
+    (void)st;
+    if (!read_any(r->list, path, r->option, &found, err))
         return false;
-    *total += found;
+    r->total += found;
     /* By its name it should have one: half written, probably. Passed over, it would be missed by
      * all sessions alike. */
-    return found > 0 || ends_with(path, ".pem") || ends_with(path, ".der") ||
-           error_set(err, "%s '%s': no CRL in it, neither PEM nor DER", option, path);
-}
-
-static bool read_dir_entry(STACK_OF(X509_CRL) * list, const char *dir, const char *name,
-                           const char *option, int *total, struct error *err)
-{
-    char *path = NULL;
-    if (asprintf(&path, "%s/%s", dir, name) < 0)
-        return error_set_errno(err, ENOMEM, "%s '%s'", option, dir);
-    bool done = read_dir_file(list, path, option, total, err);
-    free(path);
-    return done;
+    return found > 0 || cert_dir_ends_with(path, ".pem") || cert_dir_ends_with(path, ".der") ||
+           error_set(err, "%s '%s': no CRL in it, neither PEM nor DER", r->option, path);
 }
 
 bool tls_crls_read_dir(STACK_OF(X509_CRL) * list, const char *path, const char *option,
                        struct error *err)
 {
-    struct dirent **entries = NULL;
-    int total = 0;
-    int count = scandir(path, &entries, is_crl_name, alphasort);
-    if (count < 0)
-        return error_set_errno(err, errno, "%s '%s'", option, path);
-    bool done = true;
-    for (int i = 0; i < count; i++) {
-        done = done && read_dir_entry(list, path, entries[i]->d_name, option, &total, err);
-        free(entries[i]);
-    }
-    free(entries);
-    return done &&
-           (total > 0 || error_set(err, "%s '%s': no CRL in any *.pem, *.crl or *.der file there",
-                                   option, path));
+    struct reading r = {.list = list, .option = option};
+    return cert_dir_read(path, option, is_crl_name, take, &r, err) &&
+           (r.total > 0 || error_set(err, "%s '%s': no CRL in any *.pem, *.crl or *.der file there",
+                                     option, path));
 }
