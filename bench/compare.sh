@@ -7,15 +7,5 @@
 #   bench/compare.sh --peers --scale 0.2   esclusa alone, a fifth of the work
 #   bench/compare.sh --help                what else compare.py takes
 set -euo pipefail
-export LC_ALL=C
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cd "$root"
-
-scripts/deps.sh bench
-cmake --preset release >/dev/null
-cmake --build --preset release --target esclusa bench-load bench-upstream >/dev/null
-certs=$(mktemp -d)
-trap 'rm -rf "$certs"' EXIT
-certs/make-certs.sh "$certs" server >/dev/null
-python3 bench/compare.py --build build/release --certs "$certs" "$@"
+exec "$(dirname "${BASH_SOURCE[0]}")/run.sh" compare.py "$@"
