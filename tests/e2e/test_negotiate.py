@@ -29,22 +29,8 @@ UPSTREAM = {
     "tls-max": ("1.2", [], {"tls_version": "TLSv1.2"}, ["-tls1_3"]),
     "alpn": ("http/1.1", ["-alpn", "h2,http/1.1"], {"alpn": "http/1.1"}, ["-alpn", "h2"]),
 }
-LISTENER = {
-    "groups": ("P-384:P-521", ["-groups", "P-256:P-384"], {"group": "secp384r1"},
-               ["-groups", "P-256"]),
-    "ciphers": ("ECDHE-ECDSA-AES256-GCM-SHA384", ["-tls1_2"],
-                {"cipher": "ECDHE-ECDSA-AES256-GCM-SHA384"},
-                ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"]),
-    "ciphersuites": ("TLS_CHACHA20_POLY1305_SHA256", ["-tls1_3"],
-                     {"cipher": "TLS_CHACHA20_POLY1305_SHA256"},
-                     ["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256"]),
-    "sigalgs": ("ECDSA+SHA256", [], {}, ["-sigalgs", "ECDSA+SHA384", "-tls1_2"]),
-    "security-level": ("3", ["-groups", "P-256"], {"group": "secp256r1"},
-                       ["-tls1_3", "-groups", "ffdhe2048"]),
-    "tls-min": ("1.3", [], {"tls_version": "TLSv1.3"}, ["-tls1_2"]),
-    "tls-max": ("1.2", [], {"tls_version": "TLSv1.2"}, ["-tls1_3"]),
-    "alpn": ("http/1.1", ["-alpn", "h2,http/1.1"], {"alpn": "http/1.1"}, ["-alpn", "h2"]),
-}
+# The same with the sides exchanged, but for what the peer is told to allow under tls-min.
+LISTENER = {**UPSTREAM, "tls-min": ("1.3", [], {"tls_version": "TLSv1.3"}, ["-tls1_2"])}
 # Option; a value that is refused at the start; words of the error.
 WRONG = {
     "groups": ("X25519:NOSUCH", ["'NOSUCH'", "group"]),
