@@ -189,7 +189,7 @@ const struct option_row option_table[] = {
      .help = "key exchange groups for the upstream, like X25519MLKEM768:X25519:P-256"},
     {TEXT(ciphers, UP), .argument = "LIST", .default_note = "OpenSSL's",
      .help = "TLS 1.2 ciphers for the upstream"},
-    {TEXT(ciphersuites, UP), .argument = "LIST", .default_note = "OpenSSL's",
+    {TEXT(ciphersuites, UP), .argument = "LIST", .default_note = "OpenSSL's, AES-128 first",
      .help = "TLS 1.3 ciphersuites for the upstream"},
     {TEXT(sigalgs, UP), .argument = "LIST", .default_note = "OpenSSL's",
      .help = "signature algorithms taken from the upstream, like ECDSA+SHA256:RSA-PSS+SHA256"},

@@ -103,6 +103,21 @@ static struct tls_settings side(size_t i)
     return i == 0 ? upstream() : downstream();
 }
 
+/* ---- what nobody has chosen ---- */
+
+static void upstreams_are_offered_aes128_first(void **state)
+{
+    (void)state;
+    static const struct rules newest = {.version = TLS1_3_VERSION};
+    static const struct rules no_128 = {.version = TLS1_3_VERSION,
+                                        .ciphersuites = "TLS_AES_256_GCM_SHA384"};
+    struct tls_settings s = upstream();
+    assert_string_equal(deal(&s, &newest).info.cipher, "TLS_AES_128_GCM_SHA256");
+    assert_string_equal(deal(&s, &no_128).info.cipher, "TLS_AES_256_GCM_SHA384");
+    s = downstream(); /* there the consumer chooses */
+    assert_string_equal(deal(&s, &newest).info.cipher, "TLS_AES_256_GCM_SHA384");
+}
+
 /* ---- accepting and refusing ---- */
 
 static void lists(void **state)
@@ -343,9 +358,13 @@ static void security_level(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lists),           cmocka_unit_test(versions_of_each_side),
-        cmocka_unit_test(protocols),       cmocka_unit_test(mistakes),
-        cmocka_unit_test(never_anonymous), cmocka_unit_test(security_level),
+        cmocka_unit_test(upstreams_are_offered_aes128_first),
+        cmocka_unit_test(lists),
+        cmocka_unit_test(versions_of_each_side),
+        cmocka_unit_test(protocols),
+        cmocka_unit_test(mistakes),
+        cmocka_unit_test(never_anonymous),
+        cmocka_unit_test(security_level),
     };
     return cmocka_run_group_tests(tests, world_setup, world_teardown);
 }
