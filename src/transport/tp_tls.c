@@ -177,7 +177,10 @@ static void operation_begin(struct tp_tls *p)
     p->out_length = 0;
     p->drained = false;
     p->filled = false;
-    ERR_clear_error(); /* another session's error must not be taken for ours */
+    /* Another session's error must not be taken for ours. Nearly always there is none, and to look
+     * is cheaper than to clear (OpenSSL 3.0 goes through all sixteen places of the queue). */
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
 }
 
 /* send(2), and again only if interrupted: a part taken means that the send queue is full. *bytes
