@@ -74,10 +74,12 @@ bool net_resolve_blocking(const char *host, uint16_t port, struct net_addr *list
 bool sock_connect(const struct net_addr *to, int *fd_r, int *errno_r) WARN_UNUSED;
 /* After it became writable: 0, or the errno of the failed connect (SO_ERROR). A socket that met
  * itself (TCP simultaneous open on a free local port) counts as ECONNREFUSED. Ask once. */
-int sock_connect_result(int fd);
-/* TCP_NODELAY, keepalive 60 s idle / 15 s interval / 4 probes (below the 350 s at which cloud load
- * balancers forget a connection). Harmless on a unix socket. */
+int sock_connect_result(int fd, const struct net_addr *to);
+/* TCP_NODELAY. This and the next are harmless on a unix socket. */
 void sock_tune(int fd);
+/* Keepalive 60 s idle / 15 s interval / 4 probes (below the 350 s at which cloud load balancers
+ * forget a connection). Four calls: for a connection that is about to rest. */
+void sock_keep_alive(int fd);
 /* Bytes in the send queue that the peer has not acknowledged (SIOCOUTQ); 0 on an error. */
 size_t sock_unsent(int fd);
 /* Closes so that the peer sees ECONNRESET, not an end of stream (SO_LINGER 0); what is in the send
@@ -97,8 +99,8 @@ bool sock_peer(int fd, struct net_addr *a);
  * are resolved here, blocking, once: start-up only; of several addresses the first that this
  * machine has is taken. A unix path left by a dead process is taken over; one with a living
  * listener, or that is no socket, is an error. The umask decides who may connect to it. backlog is
- * what listen(2) gets. What is accepted from it is tuned already: sock_tune(). False: *fd_r is
- * -1. */
+ * what listen(2) gets. What is accepted from it has sock_tune() and sock_keep_alive() already.
+ * False: *fd_r is -1. */
 bool listener_open(const struct net_endpoint *at, int backlog, int *fd_r,
                    struct error *err) WARN_UNUSED;
 /* Closes; removes the path of a unix listener, unless another socket listens there by now (a

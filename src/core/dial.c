@@ -272,7 +272,7 @@ static void connect_event(struct dial *d, unsigned events)
 {
     if (d->fd < 0)
         return;
-    int why = sock_connect_result(d->fd);
+    int why = sock_connect_result(d->fd, &d->address);
     if (said_something(d, why))
         connected(d, why == ECONNRESET);
     else if (why != 0)

@@ -56,6 +56,7 @@ struct session {
     struct buf early; /* what came from the upstream before the relay; its own then */
     bool warm;        /* the upstream connection was taken from the warm pool */
     bool relaying;    /* relay is initialised */
+    bool kept_alive;  /* the upstream's socket has keepalive */
     bool handshaking; /* counted in the group's handshakes */
     struct timer timer;
     struct loop_deferred deferred;

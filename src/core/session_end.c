@@ -64,7 +64,6 @@ static void side_begin(struct session *s, enum relay_side side)
     l->open = true;
     l->how = how_to_close(s, side);
     l->moved_ms = loop_now(s->worker->loop);
-    l->unsent = s->relaying ? sock_unsent(t->fd) : 0;
     if (l->how == RELAY_CLOSE_CLEAN) {
         if (has_ended(s, side) || shutdown(t->fd, SHUT_WR) != 0)
             close_side(s, side, false);
@@ -72,6 +71,7 @@ static void side_begin(struct session *s, enum relay_side side)
             loop_io_set(&s->io[side], LOOP_READ);
         return;
     }
+    l->unsent = s->relaying ? sock_unsent(t->fd) : 0;
     /* A unix peer reads what was sent after our close, and cannot be reset anyway. */
     const struct net_addr *peer = side == RELAY_DOWN ? &s->consumer : &s->upstream_address;
     if (l->unsent == 0 || peer->u.sa.sa_family == AF_UNIX)

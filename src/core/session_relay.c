@@ -10,6 +10,7 @@
 
 #define TURN_BUDGET ((size_t)256 * 1024) /* bytes a direction before others get their turn */
 #define AT_REST_MS  1000                 /* without a byte, when a drain ends */
+#define SETTLED_MS  30000 /* a session that lives that long gets keepalive upstream: most do not */
 
 static bool is_tls12(const struct session *s)
 {
@@ -24,6 +25,12 @@ static int64_t quiet_limit(const struct session *s)
     bool hung_up = s->relay.hung_up[RELAY_DOWN] || s->relay.hung_up[RELAY_UP];
     return s->half_closed || hung_up ? s->service->config->half_closed_timeout
                                      : s->service->config->idle_timeout;
+}
+
+/* When a session that has just begun to relay is looked at first. */
+static int64_t first_look(const struct session *s)
+{
+    return quiet_limit(s) < SETTLED_MS ? quiet_limit(s) : SETTLED_MS;
 }
 
 static bool has_alert(const struct tls_failure *f)
@@ -138,7 +145,7 @@ void relay_begin(struct session *s)
     s->active_ms = loop_now(s->worker->loop);
     s->moved_ms[RELAY_DOWN] = s->moved_ms[RELAY_UP] = s->active_ms;
     s->last_moved = RELAY_UP; /* nothing has been asked yet */
-    session_deadline(s, s->active_ms + quiet_limit(s));
+    session_deadline(s, s->active_ms + first_look(s));
     if (s->state == SESSION_RELAY)
         run(s);
 }
@@ -179,6 +186,9 @@ static bool queue_moved(struct session *s, bool *blocked_r)
 void relay_deadline(struct session *s)
 {
     bool blocked;
+    if (!s->kept_alive)
+        sock_keep_alive(s->transport[RELAY_UP]->fd);
+    s->kept_alive = true;
     int64_t now = loop_now(s->worker->loop);
     if (queue_moved(s, &blocked))
         s->active_ms = now;

@@ -7,6 +7,7 @@
 
 #include <esclusa/clock.h>
 #include <esclusa/log.h>
+#include <esclusa/net.h>
 
 #include <stdlib.h>
 
@@ -215,6 +216,7 @@ static void dial_over(void *context)
     e->address = e->dial->address;
     dial_destroy(&e->dial);
     e->ready_ms = loop_now(p->worker->loop);
+    sock_keep_alive(e->transport->fd);
     take_out(&p->dialing, e);
     add(&p->ready, e);
     if (warm_pace_connected(&p->pace)) {

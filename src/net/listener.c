@@ -128,8 +128,11 @@ static int open_at(const struct net_addr *address, int backlog, int *errno_r)
     /* A restart must not wait for the TIME_WAIT of old connections (socket(7)). */
     if (good && family != AF_UNIX)
         good = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0;
-    if (good && family != AF_UNIX)
-        sock_tune(fd); /* those that accept(2) gives inherit it (Linux): five calls less for each */
+    if (good && family != AF_UNIX) {
+        /* Those that accept(2) gives inherit it (Linux): five calls less for each. */
+        sock_tune(fd);
+        sock_keep_alive(fd);
+    }
     if (good && family == AF_INET6)
         good = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == 0;
     good = good && bind(fd, &address->u.sa, address->length) == 0 && listen(fd, backlog) == 0;

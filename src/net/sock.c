@@ -35,24 +35,26 @@ bool sock_connect(const struct net_addr *to, int *fd_r, int *errno_r)
 /* A port of this machine that nobody listens on may be picked as the ephemeral port of the very
  * connection to it: TCP's simultaneous open (RFC 9293 section 3.5) then joins the socket to
  * itself, and it would echo what it is sent. */
-static bool is_self_connected(int fd)
+static bool is_self_connected(int fd, const struct net_addr *to)
 {
     struct net_addr local;
-    struct net_addr peer;
-    if (!sock_local(fd, &local) || !sock_peer(fd, &peer))
-        return false;
-    if (local.u.sa.sa_family != AF_INET && local.u.sa.sa_family != AF_INET6)
-        return false;
-    return local.length == peer.length && memcmp(&local.u, &peer.u, local.length) == 0;
+    if (to->u.sa.sa_family == AF_INET)
+        return sock_local(fd, &local) && local.u.in.sin_port == to->u.in.sin_port &&
+               local.u.in.sin_addr.s_addr == to->u.in.sin_addr.s_addr;
+    if (to->u.sa.sa_family == AF_INET6)
+        return sock_local(fd, &local) && local.u.in6.sin6_port == to->u.in6.sin6_port &&
+               memcmp(&local.u.in6.sin6_addr, &to->u.in6.sin6_addr, sizeof local.u.in6.sin6_addr) ==
+                   0;
+    return false;
 }
 
-int sock_connect_result(int fd)
+int sock_connect_result(int fd, const struct net_addr *to)
 {
     int result = 0;
     socklen_t length = sizeof(result);
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &result, &length) != 0)
         return errno;
-    if (result == 0 && is_self_connected(fd))
+    if (result == 0 && is_self_connected(fd, to))
         return ECONNREFUSED;
     return result;
 }
@@ -66,6 +68,10 @@ static void set_option(int fd, int level, int name, int value)
 void sock_tune(int fd)
 {
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+void sock_keep_alive(int fd)
+{
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
     set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
     set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);

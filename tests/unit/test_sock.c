@@ -52,7 +52,7 @@ static struct pair tcp_pair(void)
     p.theirs = accept(listening, NULL, NULL);
     assert_true(p.theirs >= 0);
     wait_for(p.ours, POLLOUT);
-    assert_int_equal(sock_connect_result(p.ours), 0);
+    assert_int_equal(sock_connect_result(p.ours, &at), 0);
     sock_close(listening);
     return p;
 }
@@ -96,7 +96,7 @@ static void test_connect_refused(void **state)
     int nobody = bound(&at); /* the port is taken, but nobody listens */
     if (sock_connect(&at, &fd, &why)) {
         wait_for(fd, POLLOUT);
-        why = sock_connect_result(fd);
+        why = sock_connect_result(fd, &at);
         sock_close(fd);
     }
     assert_int_equal(why, ECONNREFUSED);
@@ -131,14 +131,16 @@ static void test_connect_to_itself_is_refused(void **state)
     struct net_addr at;
     int fd = bound(&at);
     assert_int_equal(connect(fd, &at.u.sa, at.length), 0); /* the kernel allows it */
-    assert_int_equal(sock_connect_result(fd), ECONNREFUSED);
+    assert_int_equal(sock_connect_result(fd, &at), ECONNREFUSED);
     sock_close(fd);
 }
 
 static void test_connect_result_of_a_bad_descriptor(void **state)
 {
     (void)state;
-    assert_int_equal(sock_connect_result(-1), EBADF);
+    struct net_addr at;
+    sock_close(bound(&at));
+    assert_int_equal(sock_connect_result(-1, &at), EBADF);
 }
 
 static void test_tune(void **state)
@@ -147,6 +149,9 @@ static void test_tune(void **state)
     struct pair p = tcp_pair();
     int unix_pair[2];
     sock_tune(p.ours);
+    assert_int_not_equal(option(p.ours, IPPROTO_TCP, TCP_NODELAY), 0);
+    assert_int_equal(option(p.ours, SOL_SOCKET, SO_KEEPALIVE), 0);
+    sock_keep_alive(p.ours);
     assert_int_not_equal(option(p.ours, IPPROTO_TCP, TCP_NODELAY), 0);
     assert_int_not_equal(option(p.ours, SOL_SOCKET, SO_KEEPALIVE), 0);
     assert_int_equal(option(p.ours, IPPROTO_TCP, TCP_KEEPIDLE), 60);
@@ -157,6 +162,7 @@ static void test_tune(void **state)
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, unix_pair), 0);
     sock_tune(unix_pair[0]);
+    sock_keep_alive(unix_pair[0]);
     assert_int_equal(write(unix_pair[0], "x", 1), 1);
     sock_close(unix_pair[0]);
     sock_close(unix_pair[1]);
@@ -289,7 +295,7 @@ static void test_names_of_unix_sockets(void **state)
     assert_int_equal(bind(listening, &at.u.sa, at.length), 0);
     assert_int_equal(listen(listening, 1), 0);
     assert_true(sock_connect(&at, &fd, &why));
-    assert_int_equal(sock_connect_result(fd), 0);
+    assert_int_equal(sock_connect_result(fd, &at), 0);
     assert_true(sock_peer(fd, &a));
     net_addr_format(&a, text, sizeof(text));
     assert_string_equal(text, expected);
