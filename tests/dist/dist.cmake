@@ -1,0 +1,15 @@
+# What is installed and shipped. LABELS dist: ctest -L dist. Those of `package` make and install a
+# Debian package in a scratch root; not with sanitizers, whose libraries are no dependency to have.
+function(esclusa_dist_test theme timeout)
+  add_test(NAME dist_${theme} COMMAND ${Python3_EXECUTABLE} -B
+                                    ${CMAKE_CURRENT_SOURCE_DIR}/dist/test_${theme}.py)
+  set_tests_properties(
+    dist_${theme}
+    PROPERTIES LABELS dist TIMEOUT ${timeout} SKIP_RETURN_CODE 77 FIXTURES_REQUIRED certificates
+               ENVIRONMENT
+               "ESCLUSA=$<TARGET_FILE:esclusa>;CERTS=${e2e_certs};BUILD=${PROJECT_BINARY_DIR};CMAKE=${CMAKE_COMMAND}"
+  )
+endfunction()
+
+esclusa_dist_test(manual 60)
+esclusa_dist_test(completion 60)
