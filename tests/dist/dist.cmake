@@ -13,6 +13,7 @@ endfunction()
 
 esclusa_dist_test(manual 60)
 esclusa_dist_test(completion 60)
+esclusa_dist_test(kubernetes 60)
 if(ESCLUSA_SANITIZE STREQUAL "")
   esclusa_dist_test(package 240)
 endif()
