@@ -1,5 +1,4 @@
-# What is installed and shipped. LABELS dist: ctest -L dist. Those of `package` make and install a
-# Debian package in a scratch root; not with sanitizers, whose libraries are no dependency to have.
+# What is installed and shipped. LABELS dist: ctest -L dist.
 function(esclusa_dist_test theme timeout)
   add_test(NAME dist_${theme} COMMAND ${Python3_EXECUTABLE} -B
                                     ${CMAKE_CURRENT_SOURCE_DIR}/dist/test_${theme}.py)
@@ -15,7 +14,10 @@ esclusa_dist_test(manual 60)
 esclusa_dist_test(completion 60)
 esclusa_dist_test(kubernetes 60)
 esclusa_dist_test(install 60)
+# Not with sanitizers, whose libraries are no dependency to have, nor part of an image.
 if(ESCLUSA_SANITIZE STREQUAL "")
   esclusa_dist_test(container 120)
   esclusa_dist_test(package 240)
+  # cmake --install writes in the build directory.
+  set_tests_properties(dist_install dist_container dist_package PROPERTIES RESOURCE_LOCK install)
 endif()

@@ -16,29 +16,39 @@ def skip(why):
     sys.exit(SKIPPED)
 
 
-def enter():
-    """Runs this program again within the namespaces; returns in the one that is."""
+def enter(prepare):
+    """Calls prepare(folder) as whoever runs the test, then this program again within the
+    namespaces, as root; there it returns that folder, of the test's own and to be written in."""
     if os.environ.get(MARK):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        return
+        return Path(os.environ[MARK])
     words = ["unshare", "--mount", "--pid", "--net", "--fork", "--mount-proc", "--kill-child"]
+    kept = []
     if os.geteuid() != 0:
-        if subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode:
+        if shutil.which("sudo") is None or subprocess.run(
+                ["sudo", "-n", "true"], capture_output=True, check=False).returncode:
             skip("needs root, or sudo without a password")
+        words = ["sudo", "-n", *words]
         kept = [f"{name}={os.environ[name]}" for name in ("BUILD", "CERTS", "ESCLUSA", "CMAKE")
                 if name in os.environ]
-        words = ["sudo", "-n", "env", *kept, *words]
     if subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
         skip("this machine does not permit new namespaces (unshare --mount --pid --net)")
-    words += ["env", f"{MARK}=1", sys.executable, "-B", *sys.argv]
-    sys.exit(subprocess.run(words, check=False).returncode)
+    with tempfile.TemporaryDirectory(prefix="esclusa-dist-") as folder:
+        prepare(Path(folder))
+        (Path(folder) / "root").mkdir()
+        words += ["env", *kept, f"{MARK}={folder}", sys.executable, "-B", *sys.argv]
+        status = subprocess.run(words, check=False).returncode
+        if os.geteuid() != 0:
+            subprocess.run(["sudo", "-n", "rm", "-rf", "--one-file-system", folder], check=False)
+            os.makedirs(folder, exist_ok=True)
+    sys.exit(status)
 
 
 class ScratchRoot:
     """Only within enter(). What is changed is below self.upper."""
 
-    def __init__(self):
-        self.base = Path(tempfile.mkdtemp(prefix="esclusa-root-"))
+    def __init__(self, base):
+        self.base = base
         # A file system of its own: the machine's may be an overlay, which cannot be written above.
         self.mount("-t", "tmpfs", "tmpfs", self.base)
         self.upper, self.path = self.base / "upper", self.base / "root"

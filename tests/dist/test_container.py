@@ -83,16 +83,19 @@ class Containerfile(unittest.TestCase):
                     self.assertTrue(Path(name).exists(), name)
 
 
+def stage(folder):
+    """As the Containerfile does it."""
+    done = run(CMAKE, "--install", BUILD, "--prefix", "/usr", "--component", "program",
+               env=dict(os.environ, DESTDIR=str(folder / "staged")))
+    assert done.returncode == 0, said(done)
+
+
 class Root(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.base = Path(tempfile.mkdtemp(prefix="esclusa-image-"))
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", cls.base], check=True)
-        done = run(CMAKE, "--install", BUILD, "--prefix", "/usr", "--component", "program",
-                   env=dict(os.environ, DESTDIR=str(cls.base / "staged")))
-        assert done.returncode == 0, said(done)
-        cls.root = cls.base / "root"
+        cls.base = FOLDER
+        cls.root = cls.base / "image"
         done = run(ROOT / "dist/container/runtime-root.sh", cls.base / "staged", cls.root)
         assert done.returncode == 0, said(done)
         # What an engine brings.
@@ -175,5 +178,5 @@ class Root(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    scratch_root.enter()
+    FOLDER = scratch_root.enter(stage)
     unittest.main()
