@@ -18,6 +18,8 @@ esclusa_dist_test(install 60)
 if(ESCLUSA_SANITIZE STREQUAL "")
   esclusa_dist_test(container 120)
   esclusa_dist_test(package 240)
+  esclusa_dist_test(service 240)
   # cmake --install writes in the build directory.
-  set_tests_properties(dist_install dist_container dist_package PROPERTIES RESOURCE_LOCK install)
+  set_tests_properties(dist_install dist_container dist_package dist_service
+                       PROPERTIES RESOURCE_LOCK install)
 endif()

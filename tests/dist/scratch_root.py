@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 MARK = "ESCLUSA_SCRATCH_ROOT"
@@ -101,3 +102,95 @@ class ScratchRoot:
                 if not file.is_char_device():
                     found.add("/" + str(file.relative_to(self.upper)))
         return found
+
+
+# In namespaces of its own, of which its first process becomes systemd. It finds nothing of the machine
+# that it could change: /proc/sys and /sys cannot be written, units and mounts of the machine are gone,
+# its control group is one that was made for it.
+BOOT = r"""
+set -e
+cd "$1"
+group=$2
+mount -t cgroup2 cgroup sys/fs/cgroup
+mkdir -p "sys/fs/cgroup$group"
+echo $$ >"sys/fs/cgroup$group/cgroup.procs"
+umount sys/fs/cgroup
+exec unshare --cgroup bash -c '
+    set -e
+    cd "$1"
+    mount -t cgroup2 cgroup sys/fs/cgroup
+    mkdir -p old
+    pivot_root . old
+    umount -l /old
+    mount --make-rshared /
+    exec chroot . env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin setpriv \
+        --bounding-set=-sys_module,-sys_time,-sys_rawio,-sys_boot \
+        /lib/systemd/systemd --unit=esclusa-test.target >/dev/console 2>&1
+' boot "$1"
+"""
+
+
+class Booted:
+    """A scratch root in which systemd runs, and little else. Its network is that of the test."""
+
+    def __init__(self, root):
+        self.root, self.group = root, f"/esclusa-test-{os.getpid()}-{root.base.name}"
+        self.prepare()
+        self.process = subprocess.Popen(
+            ["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child",
+             "--mount-proc=" + str(root.path / "proc"), "bash", "-c", BOOT, "boot", str(root.path),
+             self.group], stdin=subprocess.DEVNULL)
+
+    def prepare(self):
+        path, mount = self.root.path, self.root.mount
+        shutil.rmtree(path / "etc/systemd/system")
+        (path / "etc/systemd/system").mkdir()
+        (path / "etc/fstab").write_text("", encoding="utf-8")
+        (path / "etc/systemd/system/timers.target").symlink_to("/dev/null")
+        (path / "etc/systemd/system/esclusa-test.target").write_text(
+            "[Unit]\nRequires=basic.target\nAfter=basic.target\n"
+            "[Install]\nAlias=default.target\n", encoding="utf-8")
+        mount("-t", "sysfs", "-o", "ro", "sysfs", path / "sys")
+        mount("--bind", path / "proc/sys", path / "proc/sys")
+        mount("-o", "remount,bind,ro", path / "proc/sys")
+        for name in ("full", "tty"):
+            (path / "dev" / name).touch()
+            mount("--bind", f"/dev/{name}", path / "dev" / name)
+        for name in ("console", "kmsg"):
+            (path / "dev" / name).touch()
+        for name in ("pts", "shm", "mqueue", "hugepages"):
+            (path / "dev" / name).mkdir()
+        mount("-t", "tmpfs", "tmpfs", path / "dev/shm")
+        mount("-t", "devpts", "-o", "newinstance,ptmxmode=0666", "devpts", path / "dev/pts")
+        os.symlink("pts/ptmx", path / "dev/ptmx")
+
+    def systemd(self):
+        """Its process, once there is one; unshare(1) is our child, and it is that one's."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return children.split()[0] if children else None
+
+    def run(self, *words, timeout=60):
+        return subprocess.run(
+            ["env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+             "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "nsenter",
+             f"--target={self.systemd()}", "--mount", "--pid", "--uts", "--ipc", "--cgroup",
+             "--root", "--wd=/", *map(str, words)], capture_output=True, text=True, check=False,
+            timeout=timeout, stdin=subprocess.DEVNULL)
+
+    def console(self):
+        return self.root.text("dev/console")
+
+    def stop(self):
+        """All of it: the others end with the first of a PID namespace."""
+        self.process.kill()
+        self.process.wait()
+        folder = self.root.base / "cgroup"
+        folder.mkdir()
+        self.root.mount("-t", "cgroup2", "cgroup", folder)
+        top = folder / self.group.lstrip("/")
+        for _ in range(100):
+            subprocess.run(["find", str(top), "-depth", "-type", "d", "-exec", "rmdir", "{}", "+"],
+                           capture_output=True, check=False)
+            if not top.exists():
+                return
+            time.sleep(0.05)

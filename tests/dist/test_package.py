@@ -2,8 +2,8 @@
 """The Debian package: made, looked into, installed in a scratch root, its service run as the unit
 says, upgraded, removed, purged.
 
-No systemd runs here: that the unit is enabled is seen by its link, and the test starts the unit's
-command itself, as the unit's user."""
+No systemd runs here (in test_service.py one does): that the unit is enabled is seen by its link, and
+the test starts the unit's command itself, as the unit's user."""
 import os
 import re
 import shlex
@@ -16,47 +16,14 @@ import unittest
 from pathlib import Path
 
 import scratch_root
-from common import BUILD, CERTS, CMAKE, run, said, version
+from common import run, said, version
+from package import CONFIG, NEW, OLD, UNIT, Upstream, get, make_newer, make_package, until
 
-OLD, NEW = f"{version()}-1", f"{version()}-2"
-CONFIG = "etc/esclusa/esclusa.cfg"
-UNIT = "usr/lib/systemd/system/esclusa.service"
 LINK = "etc/systemd/system/multi-user.target.wants/esclusa.service"
-PORT = 18443  # of dist/etc/esclusa.cfg
 # What dpkg, the loader, man and the like keep of their own, and what making a user leaves behind.
 KEPT_BY_OTHERS = re.compile(
     r"/var/lib/(dpkg|systemd)/|/var/cache/|/var/log/|/etc/ld\.so\.cache|/etc/\.pwd\.lock"
     r"|/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$")
-
-
-def make_package(folder):
-    """Of the build that is tested: quicker than a release build."""
-    cpack = Path(CMAKE).with_name("cpack")
-    done = run(cpack, "--config", BUILD / "CPackConfig.cmake", "-B", folder, timeout=300)
-    assert done.returncode == 0, said(done)
-
-
-def make_newer(package, folder):
-    """The same as a higher version whose configuration file is another one."""
-    tree = folder / "newer"
-    assert run("dpkg-deb", "-R", package, tree).returncode == 0
-    control = tree / "DEBIAN/control"
-    control.write_text(control.read_text(encoding="utf-8").replace(f"Version: {OLD}",
-                                                                   f"Version: {NEW}"),
-                       encoding="utf-8")
-    with open(tree / CONFIG, "a", encoding="utf-8") as file:
-        file.write("# new in this version\n")
-    target = folder / f"esclusa_{NEW}.deb"
-    done = run("dpkg-deb", "--root-owner-group", "-b", tree, target)
-    assert done.returncode == 0, said(done)
-    return target
-
-
-def until(condition, what, timeout=20.0):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(0.02)
 
 
 def unit_values(text, key):
@@ -98,32 +65,6 @@ class Service:
         status = self.process.wait(30)
         self.socket.close()
         return status
-
-
-def get():
-    """What comes of a request to the consumer's port; b"" or a reset: nothing came."""
-    with socket.create_connection(("127.0.0.1", PORT), timeout=20) as consumer:
-        try:
-            consumer.sendall(b"GET / HTTP/1.0\r\nHost: example.com\r\n\r\n")
-            answer = b""
-            while part := consumer.recv(65536):
-                answer += part
-            return answer
-        except ConnectionResetError:
-            return None
-
-
-def certificate_of(name, folder):
-    """Issued by the throw-away authority of the tests."""
-    (folder / "ext").write_text(f"subjectAltName=DNS:{name}\n", encoding="utf-8")
-    for words in (("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                   "-keyout", folder / "k", "-out", folder / "r", "-subj", f"/CN={name}"),
-                  ("x509", "-req", "-in", folder / "r", "-CA", CERTS / "ca.pem", "-CAkey",
-                   CERTS / "ca.key", "-days", "2", "-extfile", folder / "ext", "-out",
-                   folder / "c")):
-        done = run("openssl", *words)
-        assert done.returncode == 0, said(done)
-    return folder / "c", folder / "k"
 
 
 class Contents(unittest.TestCase):
@@ -199,21 +140,12 @@ class Life(unittest.TestCase):
         (cls.root.path / "usr/sbin/policy-rc.d").chmod(0o755)
         # man-db's index of all pages takes seconds each time (its postinst asks for this file).
         (cls.root.path / "var/lib/man-db/auto-update").unlink(missing_ok=True)
-        with open(cls.root.path / "etc/hosts", "a", encoding="utf-8") as hosts:
-            hosts.write("127.0.0.1 example.com\n")
-        folder = PACKAGES / "upstream"
-        folder.mkdir()
-        certificate, key = certificate_of("example.com", folder)
-        cls.upstream = subprocess.Popen(
-            ["openssl", "s_server", "-accept", "127.0.0.1:443", "-www", "-cert", str(certificate),
-             "-key", str(key)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL)
+        cls.upstream = Upstream(cls.root, PACKAGES / "upstream")
         cls.before = cls.root.changed()
 
     @classmethod
     def tearDownClass(cls):
-        cls.upstream.kill()
-        cls.upstream.wait()
+        cls.upstream.stop()
 
     def dpkg(self, *words, expected=()):
         done = self.root.run("dpkg", "--force-unsafe-io", *words)
@@ -257,17 +189,13 @@ class Life(unittest.TestCase):
         self.assertEqual(service.stop(), 0)
 
     def test_2_service_serves(self):
-        # As update-ca-certificates(8) would do it, but at once.
-        name = run("openssl", "x509", "-in", CERTS / "ca.pem", "-noout", "-hash").stdout.strip()
-        anchor = self.root.path / f"etc/ssl/certs/{name}.0"
-        shutil.copy(CERTS / "ca.pem", anchor)
-        anchor.chmod(0o644)
+        distrust = self.upstream.trust()
         service = Service(self.root)
         answer = get()
         self.assertIsNotNone(answer, service.log())
         self.assertIn(b"200 ok", answer, service.log())
         self.assertEqual(service.stop(), 0)
-        anchor.unlink()
+        distrust()
 
     def test_3_upgrade_keeps_what_was_edited(self):
         with open(self.root.path / CONFIG, "a", encoding="utf-8") as file:
