@@ -100,15 +100,18 @@ class Root(unittest.TestCase):
         assert done.returncode == 0, said(done)
         # What an engine brings.
         (cls.root / "etc/hosts").write_text("127.0.0.1 localhost\n", encoding="utf-8")
-        for name in ("ca.pem", "server.pem", "server.key"):
+        for name in ("server.pem", "server.key"):
             target = cls.root / "etc/esclusa" / name
             target.write_bytes((CERTS / name).read_bytes())
         (cls.root / "etc/esclusa/esclusa.cfg").write_text("""
             log_format = "json";
-            services = ({ name = "x"; listen = "tls://127.0.0.1:8443"; ca = "/etc/esclusa/ca.pem";
+            services = ({ name = "x"; listen = "tls://127.0.0.1:8443";
                           listen_cert = "/etc/esclusa/server.pem"; connect = "localhost:8444";
                           listen_key = "/etc/esclusa/server.key"; });
         """, encoding="utf-8")
+        # The upstream's authority is one of the system store: so that is read, too.
+        with open(cls.root / "etc/ssl/certs/ca-certificates.crt", "ab") as store:
+            store.write((CERTS / "ca.pem").read_bytes())
         subprocess.run(["chown", "-R", f"0:{UID}", cls.root / "etc/esclusa"], check=True)
         (cls.root / "etc/esclusa/server.key").chmod(0o440)
         subprocess.run(["mount", "--bind", cls.root, cls.root], check=True)

@@ -87,10 +87,11 @@ class Service(unittest.TestCase):
     def test_2_reload(self):
         pid = self.show("MainPID")
         text = self.root.text(CONFIG)
-        (self.root.path / CONFIG).write_text(
-            text.replace('connect =', 'idle_timeout = "7m";\n        connect ='), encoding="utf-8")
+        self.write(text.replace('connect =', 'idle_timeout = "7m";\n        connect ='))
         self.run_good("systemctl", "reload", "esclusa")
-        until(lambda: "idle_timeout: 1h -> 7m" in self.log(), "it says what changed")
+        # Of the signal, not of the watch.
+        until(lambda: re.search(r"reloaded.*why=SIGHUP", self.log()), f"a reload; {self.log()}")
+        self.assertIn("idle_timeout: 1h -> 7m", self.log())
         self.assertEqual(self.show("MainPID"), pid)
         self.assert_active()
         self.assert_serves()
@@ -118,11 +119,19 @@ class Service(unittest.TestCase):
         self.run_good("systemctl", "start", "esclusa")
         self.assert_serves()
 
+    def write(self, text):
+        (self.root.path / CONFIG).write_text(text, encoding="utf-8")
+
     def test_6_one_that_cannot_start_does_not_break_an_upgrade(self):
-        (self.root.path / CONFIG).write_text("services = ();\n", encoding="utf-8")
+        good = self.root.text(CONFIG)
+        self.write("services = ();\n")
         self.run_good("dpkg", "--force-confold", "-i", "/var/new.deb")
         until(lambda: self.show("ActiveState") in ("failed", "activating"), "it does not start")
         self.assertIn("services", self.log())
+        self.write(good)
+        self.run_good("systemctl", "reset-failed", "esclusa")
+        self.run_good("systemctl", "restart", "esclusa")
+        self.assert_serves()
 
     def test_7_removal_stops_all(self):
         self.run_good("dpkg", "-r", "esclusa")
