@@ -1,6 +1,7 @@
 """A root to install into: this machine's own file system below, what is changed above it in memory,
 in namespaces of its own: nothing of it reaches the machine. No network but a loopback."""
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,13 +18,23 @@ def skip(why):
     sys.exit(SKIPPED)
 
 
+def own_mounts():
+    """Words for unshare(1). Below a chroot, as scripts/test-debian13.sh makes one, the root is no
+    mount and its propagation cannot be changed: no harm where nothing is shared anyway."""
+    words = ["unshare", "--mount"]
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    if " shared:" not in mounts and not re.search(r"^\d+ \d+ \S+ \S+ / ", mounts, re.MULTILINE):
+        words += ["--propagation", "unchanged"]
+    return words
+
+
 def enter(prepare):
     """Calls prepare(folder) as whoever runs the test, then this program again within the
     namespaces, as root; there it returns that folder, of the test's own and to be written in."""
     if os.environ.get(MARK):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         return Path(os.environ[MARK])
-    words = ["unshare", "--mount", "--pid", "--net", "--fork", "--mount-proc", "--kill-child"]
+    words = [*own_mounts(), "--pid", "--net", "--fork", "--mount-proc", "--kill-child"]
     kept = []
     if os.geteuid() != 0:
         if shutil.which("sudo") is None or subprocess.run(
@@ -119,10 +130,7 @@ exec unshare --cgroup bash -c '
     set -e
     cd "$1"
     mount -t cgroup2 cgroup sys/fs/cgroup
-    mkdir -p old
-    pivot_root . old
-    umount -l /old
-    mount --make-rshared /
+    chroot . mount --make-rshared /
     exec chroot . env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin setpriv \
         --bounding-set=-sys_module,-sys_time,-sys_rawio,-sys_boot \
         /lib/systemd/systemd --unit=esclusa-test.target >/dev/console 2>&1
@@ -137,7 +145,7 @@ class Booted:
         self.root, self.group = root, f"/esclusa-test-{os.getpid()}-{root.base.name}"
         self.prepare()
         self.process = subprocess.Popen(
-            ["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child",
+            [*own_mounts(), "--pid", "--uts", "--ipc", "--fork", "--kill-child",
              "--mount-proc=" + str(root.path / "proc"), "bash", "-c", BOOT, "boot", str(root.path),
              self.group], stdin=subprocess.DEVNULL)
 
