@@ -20,7 +20,12 @@ file(WRITE ${doc}/changelog.Debian
 ")
 file(GLOB texts ${doc}/changelog ${doc}/changelog.Debian ${root}/usr/share/man/man?/*)
 execute_process(COMMAND gzip -9n ${texts} COMMAND_ERROR_IS_FATAL ANY)
+file(COPY ${ESCLUSA_SOURCE}/dist/debian/lintian-overrides
+     DESTINATION ${root}/usr/share/lintian/overrides)
+file(RENAME ${root}/usr/share/lintian/overrides/lintian-overrides
+     ${root}/usr/share/lintian/overrides/esclusa)
+
+# A copy has the mode of the source, which is that of whoever checked it out.
 file(GLOB texts ${doc}/*.gz ${root}/usr/share/man/man?/*)
-file(CHMOD ${doc}/copyright ${texts} PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
-file(COPY ${ESCLUSA_SOURCE}/dist/debian/lintian-overrides DESTINATION ${root}/usr/share/lintian/overrides)
-file(RENAME ${root}/usr/share/lintian/overrides/lintian-overrides ${root}/usr/share/lintian/overrides/esclusa)
+file(CHMOD ${doc}/copyright ${root}/usr/share/lintian/overrides/esclusa ${texts}
+     PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
