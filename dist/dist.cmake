@@ -9,6 +9,21 @@ set(ESCLUSA_CONFIG_DIR "" CACHE STRING "Where systemd's services have their conf
 set(ESCLUSA_UNIT_DIR lib/systemd/system CACHE STRING "Where systemd's units go, below the prefix")
 set(ESCLUSA_SYSUSERS_DIR lib/sysusers.d CACHE STRING "Where the system user is defined, below the prefix")
 
+# Of the machine that it is built for: older ones than 253 need a drop-in.
+execute_process(COMMAND systemctl --version OUTPUT_VARIABLE dist_systemd ERROR_QUIET)
+if(dist_systemd MATCHES "^systemd ([0-9]+)")
+  set(dist_systemd ${CMAKE_MATCH_1})
+else() # none here: an image that only builds
+  set(dist_systemd 253)
+  if(EXISTS /etc/os-release)
+    file(STRINGS /etc/os-release dist_release REGEX "^VERSION_CODENAME=bookworm")
+    if(dist_release)
+      set(dist_systemd 252)
+    endif()
+  endif()
+endif()
+set(ESCLUSA_SYSTEMD_VERSION ${dist_systemd} CACHE STRING "Version of systemd that the units are for")
+
 include(${dist_source}/paths.cmake)
 
 add_executable(esclusa-generate src/generate.c)
@@ -45,6 +60,7 @@ install(
     set(MAN_DIR \"${CMAKE_INSTALL_MANDIR}\")
     set(COMPLETION_DIR \"${dist_completion_dir}\")
     set(UNIT_DIR \"${ESCLUSA_UNIT_DIR}\")
+    set(SYSTEMD_VERSION \"${ESCLUSA_SYSTEMD_VERSION}\")
   "
   COMPONENT files)
 install(SCRIPT ${dist_source}/install.cmake COMPONENT files)

@@ -26,6 +26,14 @@ foreach(unit IN LISTS units)
   file(INSTALL DESTINATION ${CMAKE_INSTALL_PREFIX}/${UNIT_DIR} TYPE FILE FILES ${made}/${unit})
 endforeach()
 
+# Type=notify-reload came with 253; what an older one needs is a drop-in.
+if(SYSTEMD_VERSION VERSION_LESS 253 AND EXISTS ${DIST_SOURCE}/systemd/before-253.conf)
+  foreach(unit IN ITEMS esclusa.service esclusa@.service)
+    file(INSTALL DESTINATION ${CMAKE_INSTALL_PREFIX}/${UNIT_DIR}/${unit}.d TYPE FILE
+         FILES ${DIST_SOURCE}/systemd/before-253.conf)
+  endforeach()
+endif()
+
 # A configuration that is there is the user's.
 esclusa_config_dir(${CMAKE_INSTALL_PREFIX} config)
 if(EXISTS $ENV{DESTDIR}${config}/esclusa.cfg)
