@@ -48,7 +48,7 @@ format() {
 }
 
 shell() {
-    shellcheck .ci/run scripts/*.sh certs/*.sh tests/tools/*.sh
+    shellcheck .ci/run scripts/*.sh dist/debian/p* dist/container/*.sh certs/*.sh tests/tools/*.sh
 }
 
 tidy_one() {

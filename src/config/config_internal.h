@@ -72,6 +72,9 @@ enum tls_version listen_tls_max(const struct service_config *s);
 
 /* "1ms to 365d", "1 to 256", "1.2 or 1.3"; "" where any text will do. */
 void option_range(const struct option_row *row, char *dst, size_t size);
+/* "duration", "one of"; "service, defaults, command line". */
+const char *option_type_word(const struct option_row *row);
+const char *option_place_word(const struct option_row *row);
 const struct origin *service_origin(const struct service_config *s, const char *name);
 /* Values of a row in two structs of its scope. */
 bool option_equal(const struct option_row *row, const void *a, const void *b);

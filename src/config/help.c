@@ -108,7 +108,7 @@ void config_print_help(FILE *out)
           out);
 }
 
-static const char *type_word(const struct option_row *row)
+const char *option_type_word(const struct option_row *row)
 {
     switch (row->type) {
     case OPTION_TEXT:
@@ -127,7 +127,7 @@ static const char *type_word(const struct option_row *row)
     return "one of";
 }
 
-static const char *place_word(const struct option_row *row)
+const char *option_place_word(const struct option_row *row)
 {
     if (row->scope == OPTION_GLOBAL) {
         return "top of the file, command line";
@@ -148,14 +148,14 @@ void config_print_explanation(FILE *out)
             fprintf(out, "%s# %s\n\n", i == 0 ? "" : "\n", row->heading);
         }
         fprintf(out, "%s\n", row->name);
-        fprintf(out, "    type:    %s%s%s\n", type_word(row),
+        fprintf(out, "    type:    %s%s%s\n", option_type_word(row),
                 range[0] == '\0'             ? ""
                 : row->type == OPTION_CHOICE ? " "
                                              : ", ",
                 range);
         fprintf(out, "    default: %s\n",
                 row->default_text != NULL ? row->default_text : row->default_note);
-        fprintf(out, "    where:   %s\n", place_word(row));
+        fprintf(out, "    where:   %s\n", option_place_word(row));
         fprintf(out, "    meaning: %s\n", row->help);
     }
 }

@@ -1,7 +1,7 @@
 """The paths that the documents name exist."""
 import re
 
-FOLDERS = ("src", "include", "tests", "scripts", "certs", "docs", "config", "bench", ".ci")
+FOLDERS = ("src", "include", "tests", "scripts", "certs", "docs", "config", "bench", "dist", ".ci")
 # A path of the repository as words name it; one with more before it (build/run/certs) is another.
 PATH = re.compile(r"(?<![\w./<>~-])((?:\./)?(?:" + "|".join(re.escape(f) for f in FOLDERS) +
                   r")/[\w./*-]*)(<?)")

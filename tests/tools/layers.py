@@ -22,6 +22,7 @@ HEADER_LAYER = {
     "buf": "base",
     "log": "base",
     "reason": "core",
+    "manual": "config",
 }
 # A relay is moved bytes and ends of streams: it sees transports, not what they are made of.
 ONLY = {"relay": {"relay", "transport", "base"}}
