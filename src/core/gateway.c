@@ -80,6 +80,7 @@ static void on_ended(struct worker_group *group)
 static void stop(struct gateway *g, const char *signal_name)
 {
     g->stops++;
+    atomic_store(&g->state, GATEWAY_DRAINING);
     watch_stop(&g->watch); /* a reload would be ignored */
     for (unsigned i = 0; i < g->group.count; i++) {
         if (g->stops == 1)
@@ -141,6 +142,14 @@ static unsigned descriptors_left(void)
     return left > 2 ? (unsigned)left : 2;
 }
 
+static bool start_beating(struct gateway *g, struct error *err)
+{
+    g->group.heartbeat = &g->heartbeat;
+    return (heartbeat_init(&g->heartbeat, g->loop, g->snapshot->workers) &&
+            heartbeat_start(&g->heartbeat)) ||
+           error_set(err, "no memory for the heartbeat");
+}
+
 static bool start_workers(struct gateway *g, struct error *err)
 {
     unsigned count = g->snapshot->workers;
@@ -153,6 +162,7 @@ static bool start_workers(struct gateway *g, struct error *err)
             return false;
         }
         g->group.count = i + 1;
+        heartbeat_watch(&g->heartbeat, i, g->group.workers[i].loop);
     }
     g->group.descriptors = descriptors_left();
     worker_group_limits(&g->group, g->snapshot);
@@ -190,13 +200,14 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     if (g->loop == NULL || !open_signals(g, err) ||
         (g->set = listen_set_create(snapshot, NULL, err)) == NULL ||
         (g->group.resolver = resolver_create(RESOLVER_THREADS, err)) == NULL ||
-        !start_workers(g, err)) {
+        !start_beating(g, err) || !start_workers(g, err)) {
         gateway_destroy(&g);
         return NULL;
     }
     reload_watch(g);
     gateway_log_listeners(g);
     gateway_log_unverified(g->snapshot);
+    atomic_store(&g->state, GATEWAY_READY);
     return g;
 }
 
@@ -221,6 +232,7 @@ void gateway_destroy(struct gateway **gateway)
     }
     for (unsigned i = 0; i < g->group.count; i++)
         worker_fini(&g->group.workers[i]);
+    heartbeat_fini(&g->heartbeat);
     free(g->group.workers);
     resolver_destroy(&g->group.resolver);
     reload_fini(g);

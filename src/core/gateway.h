@@ -3,6 +3,7 @@
 #ifndef ESCLUSA_CORE_GATEWAY_H
 #define ESCLUSA_CORE_GATEWAY_H
 
+#include "heartbeat.h"
 #include "listen_set.h"
 #include "watch.h"
 #include "worker.h"
@@ -11,7 +12,16 @@
 
 #define RELOAD_WHY_MAX 512
 
+/* What it is at; one after the other. Any thread may read it. */
+enum gateway_state {
+    GATEWAY_STARTING,
+    GATEWAY_READY,
+    GATEWAY_DRAINING /* told to stop; it may still be accepting */
+};
+
 struct gateway {
+    _Atomic(enum gateway_state) state;
+    struct heartbeat heartbeat;
     struct snapshot *snapshot;
     struct snapshot_source source;
     struct worker_group group;

@@ -1,4 +1,5 @@
 /* A worker's thread, its list of sessions, and how it ends. */
+#include "heartbeat.h"
 #include "session.h"
 
 #include <esclusa/log.h>
@@ -239,6 +240,7 @@ static void *thread_main(void *context)
 {
     struct worker *w = context;
     loop_run(w->loop);
+    heartbeat_left(w->group->heartbeat, w->index);
     w->group->on_ended(w->group);
     return NULL;
 }

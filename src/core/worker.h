@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 
 struct acceptor;
+struct heartbeat;
 struct session;
 
 /* What workers share. Filled before the first thread starts, constant afterwards but the atomics.
@@ -25,6 +26,7 @@ struct worker_group {
     struct worker *workers;
     unsigned count;
     struct resolver *resolver;
+    struct heartbeat *heartbeat;  /* is told when a worker has ended */
     atomic_uint_fast64_t next_id; /* session ids, unique in the process */
     unsigned descriptors;         /* what the limit of open files leaves for connections */
     atomic_uint max_sessions;     /* at two each; a reload changes both */
