@@ -1,4 +1,4 @@
-/* The gateway: listeners and workers, started together or not at all; signals; drain. Runs on the
+/* The gateway: listeners and workers, started together or not at all; drain. Runs on the
  * main thread, which has a small loop of its own for signals and what the workers report. */
 #include "gateway.h"
 
@@ -6,36 +6,14 @@
 #include <esclusa/log.h>
 #include <esclusa/net.h>
 
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #define RESOLVER_THREADS   4
 #define DESCRIPTOR_RESERVE 12
-
-/* Blocked everywhere, read from the signalfd. */
-static sigset_t signals_taken(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    return set;
-}
-
-void gateway_block_signals(void)
-{
-    sigset_t set = signals_taken();
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-}
 
 /* ---- what workers report ---- */
 
@@ -75,9 +53,9 @@ static void on_ended(struct worker_group *group)
         loop_post(g->loop, &g->ended_message);
 }
 
-/* ---- signals ---- */
+/* ---- stop ---- */
 
-static void stop(struct gateway *g, const char *signal_name)
+void gateway_stop(struct gateway *g, const char *signal_name)
 {
     g->stops++;
     atomic_store(&g->state, GATEWAY_DRAINING);
@@ -92,28 +70,6 @@ static void stop(struct gateway *g, const char *signal_name)
     log_begin(&line, LOG_LEVEL_INFO, g->stops == 1 ? "draining" : "stopping_now");
     log_text(&line, "signal", signal_name);
     log_end(&line);
-}
-
-static void on_signal(void *context, unsigned events)
-{
-    (void)events;
-    struct gateway *g = context;
-    struct signalfd_siginfo info;
-    while (read(g->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        if (info.ssi_signo == SIGHUP)
-            reload_begin(g, "SIGHUP");
-        else
-            stop(g, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
-    }
-}
-
-static bool open_signals(struct gateway *g, struct error *err)
-{
-    sigset_t set = signals_taken();
-    g->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (g->signal_fd < 0)
-        return error_set_errno(err, errno, "signalfd");
-    return loop_io_add(g->loop, &g->signals, g->signal_fd, LOOP_READ, on_signal, g, err);
 }
 
 /* ---- start ---- */
@@ -197,7 +153,7 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     g->loop = loop_create(err);
     if (g->loop != NULL)
         watch_init(&g->watch, g->loop, reload_changed, g);
-    if (g->loop == NULL || !open_signals(g, err) ||
+    if (g->loop == NULL || !signals_open(g, err) ||
         (g->set = listen_set_create(snapshot, NULL, err)) == NULL ||
         (g->group.resolver = resolver_create(RESOLVER_THREADS, err)) == NULL ||
         !start_beating(g, err) || !start_workers(g, err)) {
@@ -240,10 +196,7 @@ void gateway_destroy(struct gateway **gateway)
     if (g->set != NULL)
         listen_set_close(g->set, NULL);
     listen_set_unref(&g->set);
-    if (g->signal_fd >= 0) {
-        loop_io_remove(&g->signals);
-        close(g->signal_fd);
-    }
+    signals_close(g);
     if (g->loop != NULL)
         loop_destroy(&g->loop);
     snapshot_unref(&g->snapshot);

@@ -1,5 +1,5 @@
-/* gateway: what gateway.c, gateway_log.c and reload.c share. Private to core; main thread but for
- * the atomics. */
+/* gateway: what gateway.c, signals.c, gateway_log.c and reload.c share. Private to core; main
+ * thread but for the atomics. */
 #ifndef ESCLUSA_CORE_GATEWAY_H
 #define ESCLUSA_CORE_GATEWAY_H
 
@@ -39,6 +39,13 @@ struct gateway {
     char again_why[RELOAD_WHY_MAX]; /* asked for meanwhile; "": no */
     struct watch watch;
 };
+
+/* gateway.c: at the first call drains, at the second ends every session now. why: for the log. */
+void gateway_stop(struct gateway *g, const char *why);
+
+/* signals.c: takes signals from now on, on g->loop. */
+bool signals_open(struct gateway *g, struct error *err) WARN_UNUSED;
+void signals_close(struct gateway *g);
 
 /* gateway_log.c: a line for each listener, each service whose upstream is not verified, and each
  * TLS profile that let something pass under a policy of "report". */
