@@ -1,4 +1,4 @@
-/* The gateway: listeners and workers, started together or not at all; drain. Runs on the
+/* The gateway: listeners and workers, started together or not at all. Runs on the
  * main thread, which has a small loop of its own for signals and what the workers report. */
 #include "gateway.h"
 
@@ -51,25 +51,6 @@ static void on_ended(struct worker_group *group)
     struct gateway *g = group->context;
     if (atomic_fetch_add(&g->ended, 1) + 1 == group->count)
         loop_post(g->loop, &g->ended_message);
-}
-
-/* ---- stop ---- */
-
-void gateway_stop(struct gateway *g, const char *signal_name)
-{
-    g->stops++;
-    atomic_store(&g->state, GATEWAY_DRAINING);
-    watch_stop(&g->watch); /* a reload would be ignored */
-    for (unsigned i = 0; i < g->group.count; i++) {
-        if (g->stops == 1)
-            worker_post_drain(&g->group.workers[i], g->snapshot->config.drain_timeout);
-        else if (g->stops == 2)
-            worker_post_kill(&g->group.workers[i]);
-    }
-    struct log_line line;
-    log_begin(&line, LOG_LEVEL_INFO, g->stops == 1 ? "draining" : "stopping_now");
-    log_text(&line, "signal", signal_name);
-    log_end(&line);
 }
 
 /* ---- start ---- */
@@ -153,6 +134,7 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     g->loop = loop_create(err);
     if (g->loop != NULL)
         watch_init(&g->watch, g->loop, reload_changed, g);
+    drain_init(g);
     if (g->loop == NULL || !signals_open(g, err) ||
         (g->set = listen_set_create(snapshot, NULL, err)) == NULL ||
         (g->group.resolver = resolver_create(RESOLVER_THREADS, err)) == NULL ||
@@ -192,6 +174,7 @@ void gateway_destroy(struct gateway **gateway)
     free(g->group.workers);
     resolver_destroy(&g->group.resolver);
     reload_fini(g);
+    drain_fini(g);
     watch_fini(&g->watch);
     if (g->set != NULL)
         listen_set_close(g->set, NULL);

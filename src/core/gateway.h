@@ -1,5 +1,5 @@
-/* gateway: what gateway.c, signals.c, gateway_log.c and reload.c share. Private to core; main
- * thread but for the atomics. */
+/* gateway: what gateway.c, signals.c, drain.c, gateway_log.c and reload.c share. Private to core;
+ * main thread but for the atomics. */
 #ifndef ESCLUSA_CORE_GATEWAY_H
 #define ESCLUSA_CORE_GATEWAY_H
 
@@ -29,7 +29,8 @@ struct gateway {
     struct loop *loop; /* the main thread's */
     struct loop_io signals;
     int signal_fd;
-    unsigned stops; /* SIGTERM and SIGINT seen */
+    unsigned stops;           /* SIGTERM and SIGINT seen */
+    struct timer drain_delay; /* set: it still accepts; drain.c */
     atomic_uint moved, deaf, ended;
     struct loop_message moved_message, deaf_message, ended_message;
     /* reload.c */
@@ -40,8 +41,11 @@ struct gateway {
     struct watch watch;
 };
 
-/* gateway.c: at the first call drains, at the second ends every session now. why: for the log. */
+/* drain.c: at the first call goes on accepting for drain_delay and then drains, at the second ends
+ * every session now. why: for the log. */
+void drain_init(struct gateway *g);
 void gateway_stop(struct gateway *g, const char *why);
+void drain_fini(struct gateway *g);
 
 /* signals.c: takes signals from now on, on g->loop. */
 bool signals_open(struct gateway *g, struct error *err) WARN_UNUSED;

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct signal_row {
@@ -16,10 +17,20 @@ struct signal_row {
     void (*taken)(struct gateway *g, const char *name);
 };
 
+/* Process 1 is given the children whose parent has ended: a zombie each, until it asks. */
+static void reap(struct gateway *g, const char *name)
+{
+    (void)g;
+    (void)name;
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        continue;
+}
+
 static const struct signal_row signal_table[] = {
     {SIGTERM, "SIGTERM", gateway_stop},
     {SIGINT, "SIGINT", gateway_stop},
     {SIGHUP, "SIGHUP", reload_begin},
+    {SIGCHLD, "SIGCHLD", reap},
 };
 
 #define SIGNALS (sizeof signal_table / sizeof signal_table[0])
@@ -38,6 +49,7 @@ void gateway_block_signals(void)
     sigset_t set = signals_taken();
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* ignored by who started us, children would not be told of */
 }
 
 static void on_signal(void *context, unsigned events)
