@@ -9,6 +9,16 @@
 
 struct gateway;
 
+/* How this process was started: the program and its words, and the sockets that it was handed
+ * (inherit.h). Main thread. */
+struct program;
+/* The first thing that main() does: before any descriptor is opened and any thread is started.
+ * argv: borrowed. NULL: the variables of a hand-over say what is not so. */
+struct program *program_create(char *const argv[], struct error *err) WARN_UNUSED;
+/* The start has failed: why, for whoever waits to be told, an esclusa that hands over. */
+void program_failed(struct program *program, const char *why);
+void program_destroy(struct program **program);
+
 /* Where a new snapshot comes from at a reload; called on the main thread, may block on files.
  * workers: what the process runs with, which a reload cannot change: the snapshot is built for that
  * many. */
@@ -18,6 +28,7 @@ struct snapshot_source {
     /* When reading for the first snapshot began, CLOCK_REALTIME: a file that has changed since is
      * read again. Zero: not known, and a change until gateway_create() goes unnoticed. */
     struct timespec since;
+    struct program *program; /* borrowed for the gateway's life; NULL: SIGUSR2 is refused */
 };
 
 /* Opens every listener and starts the workers; on an error nothing is left half-started. Takes a

@@ -78,7 +78,8 @@ const struct option_row option_table[] = {
      .argument = "ADDR",
      .default_note = "required",
      .help = "where consumers connect: [tcp://|tls://]HOST:PORT, unix:/path or unix:@name; a bare "
-             "PORT is on 127.0.0.1; repeatable"},
+             "PORT is on 127.0.0.1; [tls+]systemd:NAME takes sockets of that name from systemd; "
+             "repeatable"},
     {.name = "connect",
      .letter = 'c',
      .type = OPTION_TEXT_LIST,

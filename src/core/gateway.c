@@ -1,6 +1,7 @@
 /* The gateway: listeners and workers, started together or not at all. Runs on the
  * main thread, which has a small loop of its own for signals and what the workers report. */
 #include "gateway.h"
+#include "program.h"
 
 #include <esclusa/core.h>
 #include <esclusa/log.h>
@@ -136,7 +137,8 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
         watch_init(&g->watch, g->loop, reload_changed, g);
     drain_init(g);
     if (g->loop == NULL || !signals_open(g, err) ||
-        (g->set = listen_set_create(snapshot, NULL, err)) == NULL ||
+        (g->set = listen_set_create(snapshot, NULL, program_inherited(g->source.program), err)) ==
+            NULL ||
         (g->group.resolver = resolver_create(RESOLVER_THREADS, err)) == NULL ||
         !start_beating(g, err) || !start_workers(g, err)) {
         gateway_destroy(&g);
@@ -144,6 +146,7 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     }
     reload_watch(g);
     gateway_log_listeners(g);
+    gateway_log_unclaimed(g);
     gateway_log_unverified(g->snapshot);
     atomic_store(&g->state, GATEWAY_READY);
     return g;

@@ -54,6 +54,7 @@ void signals_close(struct gateway *g);
 /* gateway_log.c: a line for each listener, each service whose upstream is not verified, and each
  * TLS profile that let something pass under a policy of "report". */
 void gateway_log_listeners(const struct gateway *g);
+void gateway_log_unclaimed(const struct gateway *g); /* handed over, and no listener's */
 void gateway_log_unverified(const struct snapshot *s);
 void gateway_log_reported(const struct snapshot *s);
 

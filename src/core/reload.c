@@ -2,6 +2,7 @@
  * move every worker over, then close what is gone. Anything wrong on the way changes nothing. Live
  * sessions keep the snapshot they began with. */
 #include "gateway.h"
+#include "program.h"
 
 #include <esclusa/log.h>
 #include <esclusa/str.h>
@@ -120,7 +121,8 @@ static bool may_replace(const struct gateway *g, const struct snapshot *next)
 /* The workers are told to move over to it. */
 static bool move_to(struct gateway *g, struct snapshot *next, struct error *err)
 {
-    struct listen_set *set = listen_set_create(next, g->set, err);
+    struct listen_set *set =
+        listen_set_create(next, g->set, program_inherited(g->source.program), err);
     if (set == NULL)
         return false;
     g->next_snapshot = next;

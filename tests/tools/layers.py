@@ -17,6 +17,7 @@ RANK = {
 HEADER_LAYER = {
     "error": "base",
     "file": "base",
+    "inherit": "net",
     "str": "base",
     "clock": "base",
     "buf": "base",
