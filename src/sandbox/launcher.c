@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +16,13 @@
 struct answer {
     pid_t pid;
     int failed; /* errno; 0: it runs */
+};
+
+/* What it was made for. */
+struct purpose {
+    const char *path;
+    char *const *argv;
+    const char *const *variables;
 };
 
 struct request {
@@ -48,7 +56,17 @@ static bool put_descriptors(const struct request *r, int *report)
     return true;
 }
 
-static bool set_environment(const struct request *r)
+static bool is_permitted(const struct purpose *p, const char *name)
+{
+    for (size_t i = 0; p->variables[i] != NULL; i++) {
+        if (strcmp(p->variables[i], name) == 0)
+            return true;
+    }
+    errno = EPERM;
+    return false;
+}
+
+static bool set_environment(const struct request *r, const struct purpose *p)
 {
     char number[24];
     for (size_t at = 0; at < r->length;) {
@@ -59,7 +77,7 @@ static bool set_environment(const struct request *r)
             return false;
         memcpy(name, text, length);
         name[length] = '\0';
-        if (setenv(name, text + length + 1, 1) != 0)
+        if (!is_permitted(p, name) || setenv(name, text + length + 1, 1) != 0)
             return false;
         at += strlen(text) + 1;
     }
@@ -76,12 +94,11 @@ static void restore_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void become(const struct request *r, const char *path, char *const argv[],
-                             int report)
+static _Noreturn void become(const struct request *r, const struct purpose *p, int report)
 {
     restore_signals();
-    if (put_descriptors(r, &report) && set_environment(r))
-        execv(path, argv);
+    if (put_descriptors(r, &report) && set_environment(r, p))
+        execv(p->path, p->argv);
     int why = errno != 0 ? errno : EINVAL;
     (void)!write(report, &why, sizeof why);
     _exit(127);
@@ -89,7 +106,7 @@ static _Noreturn void become(const struct request *r, const char *path, char *co
 
 /* ---- in the launcher ---- */
 
-static struct answer start(const struct request *r, const char *path, char *const argv[])
+static struct answer start(const struct request *r, const struct purpose *p)
 {
     struct answer answer = {.pid = -1};
     int report[2];
@@ -99,7 +116,7 @@ static struct answer start(const struct request *r, const char *path, char *cons
     }
     answer.pid = fork();
     if (answer.pid == 0)
-        become(r, path, argv, report[1]);
+        become(r, p, report[1]);
     answer.failed = answer.pid < 0 ? errno : 0;
     close(report[1]);
     int why = 0; /* nothing comes when exec closed it: it runs */
@@ -135,12 +152,14 @@ static bool receive(int fd, struct request *r)
     return true;
 }
 
-static _Noreturn void serve(int fd, const char *path, char *const argv[])
+static _Noreturn void serve(int fd, const struct purpose *p)
 {
     static struct request r;
+    (void)prctl(PR_SET_NAME,
+                "esclusa-starter"); /* for ps(1): two of a name are taken for workers */
     (void)signal(SIGCHLD, SIG_IGN); /* no zombies: wait(2) */
     while (receive(fd, &r)) {
-        struct answer answer = start(&r, path, argv);
+        struct answer answer = start(&r, p);
         for (size_t i = 0; i < r.count; i++)
             close(r.descriptors[i]);
         if (send(fd, &answer, sizeof answer, MSG_NOSIGNAL) != (ssize_t)sizeof answer)
@@ -159,7 +178,8 @@ static void close_all_but(int fd)
 
 /* ---- in the gateway ---- */
 
-bool launcher_start(struct launcher *l, const char *path, char *const argv[], struct error *err)
+bool launcher_start(struct launcher *l, const char *path, char *const argv[],
+                    const char *const variables[], struct error *err)
 {
     char self[PATH_MAX];
     int pair[2];
@@ -183,7 +203,7 @@ bool launcher_start(struct launcher *l, const char *path, char *const argv[], st
     l->pid = fork();
     if (l->pid == 0) {
         close_all_but(pair[1]);
-        serve(pair[1], path, argv);
+        serve(pair[1], &(struct purpose){path, argv, variables});
     }
     int why = errno;
     (void)sigprocmask(SIG_SETMASK, &before, NULL);

@@ -21,6 +21,7 @@ static struct launcher l;
 
 static void start(const char *path, const char *script)
 {
+    static const char *const variables[] = {"LISTEN_FDS", "WORD", "EMPTY", NULL};
     static char words[3][256];
     char *argv[] = {words[0], words[1], words[2], NULL};
     struct error err;
@@ -28,7 +29,7 @@ static void start(const char *path, const char *script)
     snprintf(words[0], sizeof words[0], "sh");
     snprintf(words[1], sizeof words[1], "-c");
     snprintf(words[2], sizeof words[2], "%s", script);
-    assert_true(launcher_start(&l, path, argv, &err));
+    assert_true(launcher_start(&l, path, argv, variables, &err));
 }
 
 /* What the program writes to descriptor 3. */
@@ -137,6 +138,10 @@ static void what_cannot_be_run(void **state)
     launcher_stop(&l);
     start("/bin/sh", "exit 0");
     assert_false(launcher_run(&l, NULL, 0, wrong, &pid, &err));
+    error_clear(&err);
+    const char *const forbidden[] = {"WORD=x", "LD_PRELOAD=/tmp/x.so", NULL};
+    assert_false(launcher_run(&l, NULL, 0, forbidden, &pid, &err));
+    assert_non_null(strstr(err.text, strerror(EPERM)));
     error_clear(&err);
     assert_true(launcher_run(&l, NULL, 0, NULL, &pid, &err)); /* it goes on */
     launcher_stop(&l);
