@@ -86,6 +86,9 @@ static int serve(struct snapshot *snapshot, struct words *words, struct error *e
 static int check_or_serve(struct config *config, enum command command, struct words *words,
                           struct error *err)
 {
+    if (command == COMMAND_RUN) {
+        program_prepare(words->program);
+    }
     struct snapshot *snapshot = snapshot_create(config, 0, err);
     if (snapshot == NULL) {
         complain(err);

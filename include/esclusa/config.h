@@ -88,6 +88,7 @@ struct config {
     enum check_format check_format;     /* --format */
     int64_t workers;                    /* 0: as many as CPUs this process may use */
     int64_t drain_delay, drain_timeout; /* ms */
+    int64_t upgrade_timeout, upgrade_drain_timeout; /* ms */
     int64_t log_level, log_format;
     int64_t max_handshakes;                  /* of consumers in progress */
     int64_t watch, allow_weaker;             /* 0 or 1 */

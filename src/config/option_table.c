@@ -369,6 +369,10 @@ const struct option_row option_table[] = {
              "balancers stop sending first"},
     {TIME(GLOBAL, drain_timeout, 0), .default_text = "5s",
      .help = "how long live sessions may go on then, no new ones accepted"},
+    {TIME(GLOBAL, upgrade_timeout, 1000), .default_text = "30s",
+     .help = "how long the process that SIGUSR2 starts may take until it serves"},
+    {TIME(GLOBAL, upgrade_drain_timeout, 0), .default_text = "1h",
+     .help = "how long live sessions of the process that was replaced may go on"},
 
     {.heading = "Log",
      .name = "log_level",

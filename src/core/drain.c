@@ -5,22 +5,23 @@
 
 #include <esclusa/log.h>
 
-static void leave_listeners(struct gateway *g)
+/* Or, if they have left them, another deadline. */
+static void leave_listeners(struct gateway *g, int64_t timeout)
 {
     for (unsigned i = 0; i < g->group.count; i++)
-        worker_post_drain(&g->group.workers[i], g->snapshot->config.drain_timeout);
+        worker_post_drain(&g->group.workers[i], timeout);
 }
 
 static void delay_is_over(void *context)
 {
     struct gateway *g = context;
-    leave_listeners(g);
+    leave_listeners(g, g->snapshot->config.drain_timeout);
     log_message(LOG_LEVEL_INFO, "not_accepting", "drain_delay is over");
 }
 
 static void begin(struct gateway *g, const char *why)
 {
-    int64_t delay = g->snapshot->config.drain_delay;
+    int64_t delay = g->upgrade.replaced ? 0 : g->snapshot->config.drain_delay;
     struct log_line line;
     log_begin(&line, LOG_LEVEL_INFO, "draining");
     log_text(&line, "signal", why);
@@ -29,7 +30,7 @@ static void begin(struct gateway *g, const char *why)
     log_ms(&line, "timeout_ms", g->snapshot->config.drain_timeout * 1000);
     log_end(&line);
     if (delay == 0 || !timer_set(g->loop, &g->drain_delay, loop_now(g->loop) + delay))
-        leave_listeners(g);
+        leave_listeners(g, g->snapshot->config.drain_timeout);
 }
 
 static void end_now(struct gateway *g, const char *why)
@@ -48,10 +49,23 @@ void drain_init(struct gateway *g)
     timer_init(&g->drain_delay, delay_is_over, g);
 }
 
+bool gateway_is_ending(const struct gateway *g)
+{
+    return g->stops > 0 || g->upgrade.replaced;
+}
+
+void drain_replaced(struct gateway *g)
+{
+    atomic_store(&g->state, GATEWAY_DRAINING);
+    watch_stop(&g->watch);
+    leave_listeners(g, g->snapshot->config.upgrade_drain_timeout);
+}
+
 void gateway_stop(struct gateway *g, const char *why)
 {
     g->stops++;
     atomic_store(&g->state, GATEWAY_DRAINING);
+    upgrade_abandon(g, why);
     watch_stop(&g->watch); /* a reload would be ignored */
     if (g->stops == 1)
         begin(g, why);

@@ -136,6 +136,7 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     if (g->loop != NULL)
         watch_init(&g->watch, g->loop, reload_changed, g);
     drain_init(g);
+    upgrade_init(g);
     if (g->loop == NULL || !signals_open(g, err) ||
         (g->set = listen_set_create(snapshot, NULL, program_inherited(g->source.program), err)) ==
             NULL ||
@@ -148,8 +149,13 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     gateway_log_listeners(g);
     gateway_log_unclaimed(g);
     gateway_log_unverified(g->snapshot);
-    atomic_store(&g->state, GATEWAY_READY);
+    upgrade_ready(g);
     return g;
+}
+
+void gateway_serves(struct gateway *g)
+{
+    atomic_store(&g->state, GATEWAY_READY);
 }
 
 void gateway_run(struct gateway *g)
@@ -178,6 +184,7 @@ void gateway_destroy(struct gateway **gateway)
     resolver_destroy(&g->group.resolver);
     reload_fini(g);
     drain_fini(g);
+    upgrade_fini(g);
     watch_fini(&g->watch);
     if (g->set != NULL)
         listen_set_close(g->set, NULL);

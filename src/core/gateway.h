@@ -1,10 +1,11 @@
-/* gateway: what gateway.c, signals.c, drain.c, gateway_log.c and reload.c share. Private to core;
+/* gateway: what the files of the main thread share. Private to core;
  * main thread but for the atomics. */
 #ifndef ESCLUSA_CORE_GATEWAY_H
 #define ESCLUSA_CORE_GATEWAY_H
 
 #include "heartbeat.h"
 #include "listen_set.h"
+#include "upgrade.h"
 #include "watch.h"
 #include "worker.h"
 
@@ -39,6 +40,7 @@ struct gateway {
     char reload_why[RELOAD_WHY_MAX];
     char again_why[RELOAD_WHY_MAX]; /* asked for meanwhile; "": no */
     struct watch watch;
+    struct upgrade upgrade;
 };
 
 /* drain.c: at the first call goes on accepting for drain_delay and then drains, at the second ends
@@ -46,6 +48,13 @@ struct gateway {
 void drain_init(struct gateway *g);
 void gateway_stop(struct gateway *g, const char *why);
 void drain_fini(struct gateway *g);
+/* Another process serves: drains without delay, for upgrade_drain_timeout. */
+void drain_replaced(struct gateway *g);
+/* It is on its way to the end: no reload, no upgrade. */
+bool gateway_is_ending(const struct gateway *g);
+
+/* gateway.c: it serves, alone. */
+void gateway_serves(struct gateway *g);
 
 /* signals.c: takes signals from now on, on g->loop. */
 bool signals_open(struct gateway *g, struct error *err) WARN_UNUSED;
@@ -64,6 +73,8 @@ void reload_begin(struct gateway *g, const char *why);
 void reload_watch(struct gateway *g); /* from the start on: reloads when a file changes */
 void reload_changed(void *gateway, const char *path); /* the watch's callback */
 void reload_end(struct loop_message *moved);          /* every worker has moved */
+/* The one that was asked for while none could be, if there was. */
+void reload_again(struct gateway *g);
 void reload_fini(struct gateway *g);
 
 #endif

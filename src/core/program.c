@@ -52,6 +52,7 @@ struct program *program_create(char *const argv[], struct error *err)
         return NULL;
     }
     p->argv = argv;
+    p->launcher.fd = -1;
     if (!inherit_take(&p->inherit, err)) {
         program_failed(p, err->text);
         program_destroy(&p);
@@ -59,6 +60,16 @@ struct program *program_create(char *const argv[], struct error *err)
     }
     p->path = find_program();
     return p;
+}
+
+void program_prepare(struct program *program)
+{
+    static const char *const variables[] = {"LISTEN_FDS", "LISTEN_FDNAMES", INHERIT_READY_FD, NULL};
+    struct error unused;
+    error_init(&unused);
+    if (program->path == NULL || getpid() == 1 ||
+        !launcher_start(&program->launcher, program->path, program->argv, variables, &unused))
+        program->launcher.fd = -1; /* an upgrade will say that it cannot be */
 }
 
 /* One write(2) of less than PIPE_BUF: whole or not at all. */
@@ -82,6 +93,7 @@ void program_destroy(struct program **program)
     if (p == NULL)
         return;
     inherit_fini(&p->inherit);
+    launcher_stop(&p->launcher);
     free(p->path);
     free(p);
     *program = NULL;

@@ -5,11 +5,13 @@
 
 #include <esclusa/core.h>
 #include <esclusa/inherit.h>
+#include <esclusa/launcher.h>
 
 struct program {
     char *path; /* of the binary, absolute, links not followed; NULL: not known */
     char *const *argv;
     struct inherit inherit;
+    struct launcher launcher;
 };
 
 /* NULL for NULL. */

@@ -65,7 +65,7 @@ static void keep_to_files_of(struct gateway *g, const struct snapshot *s)
 static void watch_as_configured(struct gateway *g)
 {
     const struct config *c = &g->snapshot->config;
-    int64_t interval = c->watch && g->stops == 0 ? c->watch_interval : 0;
+    int64_t interval = c->watch && !gateway_is_ending(g) ? c->watch_interval : 0;
     if (interval == 0)
         watch_stop(&g->watch);
     else if (interval != g->watch.interval_ms && !watch_every(&g->watch, interval))
@@ -135,11 +135,11 @@ static bool move_to(struct gateway *g, struct snapshot *next, struct error *err)
 
 void reload_begin(struct gateway *g, const char *why)
 {
-    if (g->stops > 0) {
+    if (gateway_is_ending(g)) {
         log_message(LOG_LEVEL_INFO, "reload", "ignored (%s): the gateway is stopping", why);
         return;
     }
-    if (g->next_set != NULL) {
+    if (g->next_set != NULL || upgrade_under_way(g)) {
         (void)str_copy(g->again_why, sizeof g->again_why, why);
         return;
     }
@@ -197,12 +197,18 @@ void reload_end(struct loop_message *moved)
     log_end(&line);
     gateway_log_listeners(g);
     gateway_log_unverified(g->snapshot);
-    if (g->again_why[0] != '\0') {
-        char why[RELOAD_WHY_MAX];
-        (void)str_copy(why, sizeof why, g->again_why);
-        g->again_why[0] = '\0';
-        reload_begin(g, why);
-    }
+    upgrade_after_reload(g);
+    reload_again(g);
+}
+
+void reload_again(struct gateway *g)
+{
+    char why[RELOAD_WHY_MAX];
+    if (g->again_why[0] == '\0' || upgrade_under_way(g))
+        return;
+    (void)str_copy(why, sizeof why, g->again_why);
+    g->again_why[0] = '\0';
+    reload_begin(g, why);
 }
 
 void reload_fini(struct gateway *g)

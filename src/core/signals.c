@@ -27,9 +27,8 @@ static void reap(struct gateway *g, const char *name)
 }
 
 static const struct signal_row signal_table[] = {
-    {SIGTERM, "SIGTERM", gateway_stop},
-    {SIGINT, "SIGINT", gateway_stop},
-    {SIGHUP, "SIGHUP", reload_begin},
+    {SIGTERM, "SIGTERM", gateway_stop}, {SIGINT, "SIGINT", gateway_stop},
+    {SIGHUP, "SIGHUP", reload_begin},   {SIGUSR2, "SIGUSR2", upgrade_begin},
     {SIGCHLD, "SIGCHLD", reap},
 };
 

@@ -148,6 +148,16 @@ class ProcessOne(Drain):
         gateway.signal(signal.SIGTERM)
         self.assertEqual(gateway.wait_exit(), 0)
 
+    def test_no_upgrade(self):
+        """Its end would be that of the one which it had started."""
+        gateway = self.start()
+        gateway.signal(signal.SIGUSR2)
+        line = gateway.wait_log(lambda line: line["event"] == "upgrade_failed")
+        self.assertIn("process 1", line["error"])
+        self.echoes(gateway).close()
+        gateway.signal(signal.SIGTERM)
+        self.assertEqual(gateway.wait_exit(), 0)
+
     def test_children_that_it_is_given(self):
         """Orphans become children of process 1: they must not stay behind as zombies."""
         gateway = self.start()

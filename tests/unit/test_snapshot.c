@@ -471,6 +471,8 @@ static void what_would_run(void **state)
                       "allow_weaker = false\n"
                       "drain_delay = 0\n"
                       "drain_timeout = 0\n"
+                      "upgrade_timeout = 30s\n"
+                      "upgrade_drain_timeout = 1h\n"
                       "log_level = info\n"
                       "log_format = text\n"
                       "\n"
@@ -499,6 +501,7 @@ static void the_same_as_json(void **state)
     assert_printed(
         s, "{\"settings\":{\"workers\":2,\"watch\":true,\"watch_interval\":\"2s\","
            "\"allow_weaker\":false,\"drain_delay\":\"0\",\"drain_timeout\":\"5s\","
+           "\"upgrade_timeout\":\"30s\",\"upgrade_drain_timeout\":\"1h\","
            "\"log_level\":\"info\",\"log_format\":\"text\"},\"services\":[{\"name\":\"default\","
            "\"settings\":{\"listen\":[\"8080\",\"unix:/a\\\"b\\u00c3\"],"
            "\"connect\":[\"tcp://host:80\"],\"warm_min\":0,\"backlog\":4096,"
