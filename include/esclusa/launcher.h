@@ -37,8 +37,8 @@ bool launcher_start(struct launcher *l, const char *path, char *const argv[],
  * others closed, no signal blocked or ignored. environment: "NAME=VALUE" texts that replace those
  * of the start, ends with NULL; one that was not permitted refuses the request; LISTEN_PID is set
  * to the new process. BLOCKS until it runs or could
- * not be run, a few milliseconds. The new process is not a child of the caller's: pass the end of a
- * pipe along to learn of its end. */
+ * not be run, a few milliseconds. The new process is a child of init, or of who takes orphans: pass
+ * the end of a pipe along to learn of its end. */
 bool launcher_run(struct launcher *l, const int *descriptors, size_t count,
                   const char *const environment[], pid_t *pid_r, struct error *err) WARN_UNUSED;
 /* Ends it. */

@@ -18,6 +18,12 @@ struct answer {
     int failed; /* errno; 0: it runs */
 };
 
+/* What is said on the way to a new process: its number, and why it failed. */
+struct note {
+    pid_t pid; /* 0: not what this note is about */
+    int failed;
+};
+
 /* What it was made for. */
 struct purpose {
     const char *path;
@@ -99,9 +105,22 @@ static _Noreturn void become(const struct request *r, const struct purpose *p, i
     restore_signals();
     if (put_descriptors(r, &report) && set_environment(r, p))
         execv(p->path, p->argv);
-    int why = errno != 0 ? errno : EINVAL;
-    (void)!write(report, &why, sizeof why);
+    const struct note note = {.failed = errno != 0 ? errno : EINVAL};
+    (void)!write(report, &note, sizeof note);
     _exit(127);
+}
+
+/* Forks once more and ends, so that the new process is nobody's child but init's, from the start: a
+ * service manager learns of its end, though this launcher is still there. */
+static _Noreturn void beget(const struct request *r, const struct purpose *p, int report)
+{
+    struct note note = {.pid = fork()};
+    if (note.pid == 0)
+        become(r, p, report);
+    if (note.pid < 0)
+        note = (struct note){.failed = errno};
+    (void)!write(report, &note, sizeof note);
+    _exit(0);
 }
 
 /* ---- in the launcher ---- */
@@ -114,15 +133,19 @@ static struct answer start(const struct request *r, const struct purpose *p)
         answer.failed = errno;
         return answer;
     }
-    answer.pid = fork();
-    if (answer.pid == 0)
-        become(r, p, report[1]);
-    answer.failed = answer.pid < 0 ? errno : 0;
+    pid_t middle = fork();
+    if (middle == 0)
+        beget(r, p, report[1]);
+    answer.failed = middle < 0 ? errno : 0;
     close(report[1]);
-    int why = 0; /* nothing comes when exec closed it: it runs */
-    if (answer.pid > 0 && read(report[0], &why, sizeof why) == (ssize_t)sizeof why)
-        answer.failed = why;
+    struct note note; /* no second one comes when exec closed it: it runs */
+    while (middle > 0 && read(report[0], &note, sizeof note) == (ssize_t)sizeof note) {
+        answer.pid = note.pid > 0 ? note.pid : answer.pid;
+        answer.failed = note.failed != 0 ? note.failed : answer.failed;
+    }
     close(report[0]);
+    if (answer.pid < 0 && answer.failed == 0)
+        answer.failed = ECHILD; /* the one in the middle was killed */
     return answer;
 }
 

@@ -124,6 +124,20 @@ static void signals_are_as_at_a_start(void **state)
     launcher_stop(&l);
 }
 
+/* Its parent is init or the like from the start, not the launcher. */
+static void it_is_nobody_s_child(void **state)
+{
+    (void)state;
+    char launcher[32];
+    pid_t pid = -1;
+    start("/bin/sh", "sleep 0.2; grep PPid: /proc/$$/status >&3");
+    snprintf(launcher, sizeof launcher, "PPid:\t%d\n", (int)l.pid);
+    const char *text = said(NULL, &pid);
+    assert_memory_equal(text, "PPid:", 5);
+    assert_string_not_equal(text, launcher);
+    launcher_stop(&l);
+}
+
 static void what_cannot_be_run(void **state)
 {
     (void)state;
@@ -169,7 +183,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(descriptors_and_environment), cmocka_unit_test(nothing_else_is_open),
         cmocka_unit_test(many_in_their_order),         cmocka_unit_test(signals_are_as_at_a_start),
-        cmocka_unit_test(what_cannot_be_run),          cmocka_unit_test(ends_with_the_gateway),
+        cmocka_unit_test(it_is_nobody_s_child),        cmocka_unit_test(what_cannot_be_run),
+        cmocka_unit_test(ends_with_the_gateway),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
