@@ -67,10 +67,12 @@ void gateway_stop(struct gateway *g, const char *why)
     atomic_store(&g->state, GATEWAY_DRAINING);
     upgrade_abandon(g, why);
     watch_stop(&g->watch); /* a reload would be ignored */
-    if (g->stops == 1)
+    if (g->stops == 1) {
+        supervise_stopping(g);
         begin(g, why);
-    else if (g->stops == 2)
+    } else if (g->stops == 2) {
         end_now(g, why);
+    }
 }
 
 void drain_fini(struct gateway *g)

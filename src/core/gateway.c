@@ -128,6 +128,7 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     g->group.on_ended = on_ended;
     g->group.context = g;
     atomic_init(&g->group.next_id, 1);
+    atomic_init(&g->state, GATEWAY_STARTING);
     g->moved_message.callback = reload_end;
     g->deaf_message.callback = all_deaf;
     g->ended_message.callback = all_ended;
@@ -137,6 +138,7 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
         watch_init(&g->watch, g->loop, reload_changed, g);
     drain_init(g);
     upgrade_init(g);
+    supervise_open(g);
     if (g->loop == NULL || !signals_open(g, err) ||
         (g->set = listen_set_create(snapshot, NULL, program_inherited(g->source.program), err)) ==
             NULL ||
@@ -153,9 +155,10 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     return g;
 }
 
-void gateway_serves(struct gateway *g)
+void gateway_serves(struct gateway *g, bool took_over)
 {
     atomic_store(&g->state, GATEWAY_READY);
+    supervise_serves(g, took_over);
 }
 
 void gateway_run(struct gateway *g)
@@ -185,6 +188,7 @@ void gateway_destroy(struct gateway **gateway)
     reload_fini(g);
     drain_fini(g);
     upgrade_fini(g);
+    supervise_close(g);
     watch_fini(&g->watch);
     if (g->set != NULL)
         listen_set_close(g->set, NULL);

@@ -5,6 +5,7 @@
 
 #include "heartbeat.h"
 #include "listen_set.h"
+#include "notify.h"
 #include "upgrade.h"
 #include "watch.h"
 #include "worker.h"
@@ -41,6 +42,8 @@ struct gateway {
     char again_why[RELOAD_WHY_MAX]; /* asked for meanwhile; "": no */
     struct watch watch;
     struct upgrade upgrade;
+    struct notify notify; /* supervise.c */
+    struct timer notify_timer;
 };
 
 /* drain.c: at the first call goes on accepting for drain_delay and then drains, at the second ends
@@ -53,8 +56,18 @@ void drain_replaced(struct gateway *g);
 /* It is on its way to the end: no reload, no upgrade. */
 bool gateway_is_ending(const struct gateway *g);
 
-/* gateway.c: it serves, alone. */
-void gateway_serves(struct gateway *g);
+/* gateway.c: it serves, and no other does. took_over: from another. */
+void gateway_serves(struct gateway *g, bool took_over);
+
+/* supervise.c: tells the service manager, if there is one. error: NULL for a reload that went well.
+ */
+void supervise_open(struct gateway *g); /* before the workers are made */
+void supervise_serves(struct gateway *g, bool took_over);
+void supervise_reloading(struct gateway *g);
+void supervise_reloaded(struct gateway *g, const char *error);
+void supervise_stopping(struct gateway *g);
+void supervise_replaced(struct gateway *g, int64_t pid);
+void supervise_close(struct gateway *g);
 
 /* signals.c: takes signals from now on, on g->loop. */
 bool signals_open(struct gateway *g, struct error *err) WARN_UNUSED;

@@ -11,8 +11,9 @@
 #define REMEDY_WEAKER                                                                              \
     "the old configuration stays in service; set allow_weaker = true for this reload, or restart"
 
-static void refused(const char *why, const char *error, const char *remedy)
+static void refused(struct gateway *g, const char *why, const char *error, const char *remedy)
 {
+    supervise_reloaded(g, error);
     struct log_line line;
     log_begin(&line, LOG_LEVEL_ERROR, "reload_failed");
     log_text(&line, "why", why);
@@ -144,16 +145,18 @@ void reload_begin(struct gateway *g, const char *why)
         return;
     }
     (void)str_copy(g->reload_why, sizeof g->reload_why, why);
+    supervise_reloading(g);
     struct error err;
     error_init(&err);
     struct snapshot *next = load(g, &err);
     if (next == NULL) {
-        refused(why, err.text, REMEDY_MEND);
+        refused(g, why, err.text, REMEDY_MEND);
     } else if (!may_replace(g, next)) {
-        refused(why, "the new configuration verifies less than the one in service", REMEDY_WEAKER);
+        refused(g, why, "the new configuration verifies less than the one in service",
+                REMEDY_WEAKER);
         snapshot_unref(&next);
     } else if (!move_to(g, next, &err)) {
-        refused(why, err.text, REMEDY_MEND);
+        refused(g, why, err.text, REMEDY_MEND);
         snapshot_unref(&next);
     } else {
         keep_to_files_of(g, next);
@@ -197,6 +200,8 @@ void reload_end(struct loop_message *moved)
     log_end(&line);
     gateway_log_listeners(g);
     gateway_log_unverified(g->snapshot);
+    if (!gateway_is_ending(g)) /* it may have been told to stop since */
+        supervise_reloaded(g, NULL);
     upgrade_after_reload(g);
     reload_again(g);
 }

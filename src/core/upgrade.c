@@ -139,6 +139,7 @@ static void replaced(struct gateway *g, const char *unused)
     log_number(&line, "sessions", (int64_t)atomic_load(&g->group.sessions));
     log_ms(&line, "timeout_ms", g->snapshot->config.upgrade_drain_timeout * 1000);
     log_end(&line);
+    supervise_replaced(g, g->upgrade.pid); /* before that one speaks */
     tell(g->upgrade.fd, "go\n");
     forget(g);
     drain_replaced(g);
@@ -294,7 +295,7 @@ static void on_old(void *context, unsigned events)
     if (got >= 4 && memcmp(text, "stop", 4) == 0)
         gateway_stop(g, "upgrade_abandoned");
     else
-        gateway_serves(g);
+        gateway_serves(g, true);
 }
 
 void upgrade_ready(struct gateway *g)
@@ -315,7 +316,7 @@ void upgrade_ready(struct gateway *g)
     }
     (void)str_append(text, sizeof text, &length, "\n");
     if (in == NULL || in->ready_fd < 0) {
-        gateway_serves(g);
+        gateway_serves(g, false);
         return;
     }
     g->upgrade.old_fd = in->ready_fd;

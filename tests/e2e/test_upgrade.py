@@ -33,7 +33,10 @@ class Upgraded(ConfigGateway):
                                             stderr=log, pass_fds=pass_fds)
         self.pid, self.first = self.process.pid, self.process.pid
         self.pids = [self.pid]
-        self.wait_log(lambda line: line["event"] == "listening")
+        until(lambda: self.process.poll() is not None or self.count("listening"),
+              what="the gateway to listen")
+        if self.process.poll() is not None:
+            raise AssertionError(self.log_text())
 
     def count(self, event):
         return sum(line["event"] == event for line in self.lines())
