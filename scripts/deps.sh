@@ -11,8 +11,9 @@ export LC_ALL=C
 build=(gcc libc6-dev cmake ninja-build pkgconf libssl-dev openssl curl ca-certificates util-linux
     libconfig-dev)
 # libc6-dev: gcc only recommends it. The peers of the end-to-end tests: redis, nginx, openssl, curl.
+# systemd: its tools judge the units; nothing of it is started.
 tests=(libcmocka-dev python3 git procps iproute2 redis-server redis-tools nginx clang-format
-    clang-tidy shellcheck)
+    clang-tidy shellcheck systemd strace)
 
 # A token in software, and what opens it for OpenSSL: in Debian from 13 on. Before, the tests of
 # pkcs11: say that they are skipped.
