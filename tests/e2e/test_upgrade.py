@@ -370,7 +370,9 @@ class Upgrade(Case):
         gateway.wait_log(lambda line: "one is being started" in line.get("message", ""))
         gateway.signal(signal.SIGHUP)
         gateway.wait_log(lambda line: line["event"] == "upgrade_failed")
-        gateway.wait_log(lambda line: line["event"] == "reloaded")  # put off until then
+        gateway.wait_log(lambda line: line["event"] == "reloaded")
+        events = [line["event"] for line in gateway.lines()]
+        self.assertLess(events.index("upgrade_failed"), events.index("reloaded"), "put off")
         os.unlink(program)
         shutil.copy(ESCLUSA, program)
         first, _ = gateway.pid, gateway.upgrade()
