@@ -29,6 +29,7 @@ static char *find_program(void)
 {
     char path[2 * PATH_MAX] = "";
     size_t length = 0;
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): getauxval(3) gives an address as a number */
     const char *given = (const char *)getauxval(AT_EXECFN);
     if (given != NULL && given[0] != '/' && getcwd(path, PATH_MAX) != NULL) {
         length = strlen(path);

@@ -18,11 +18,12 @@
 #include <unistd.h>
 
 /* In the child: the line that is not so is its exit status. */
-#define REQUIRE(what)                                                                              \
-    do {                                                                                           \
-        if (!(what))                                                                               \
-            _exit(__LINE__ % 250 + 1);                                                             \
-    } while (0)
+static void require(bool holds, int line)
+{
+    if (!holds)
+        _exit(line % 250 + 1);
+}
+#define REQUIRE(what) require(what, __LINE__)
 
 static uint16_t listen_at(int fd, bool listening)
 {
@@ -99,7 +100,8 @@ static void by_name_and_in_order(void)
     REQUIRE(inherit_named(&in, "web", 0, &err) == 3 && inherit_named(&in, "web", 1, &err) == 5);
     REQUIRE(inherit_named(&in, "web", 0, &err) == 3); /* again, after a reload */
     REQUIRE(in.items[0].claimed && !in.items[1].claimed);
-    REQUIRE(inherit_named(&in, "slow", 0, &err) == -1 && strstr(err.text, "does not listen"));
+    REQUIRE(inherit_named(&in, "slow", 0, &err) == -1 &&
+            strstr(err.text, "does not listen") != NULL);
     REQUIRE(strcmp(inherit_name(&in, 4), "local") == 0 && inherit_name(&in, 99)[0] == '\0');
     inherit_names(&in, names, sizeof names);
     REQUIRE(strcmp(names, "'web', 'local', 'web', 'slow'") == 0);
@@ -135,14 +137,15 @@ static void by_path(void)
     memset(&e, 0, sizeof e);
     e.scheme = NET_UNIX;
     snprintf(e.path, sizeof e.path, "@esclusa-test-%d", (int)getpid());
+    size_t length = strlen(e.path);
     net_addr_from_path(&a, e.path);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     REQUIRE(bind(fd, &a.u.sa, a.length) == 0 && listen(fd, 1) == 0 && dup2(fd, 3) == 3);
     hand_over("1", "");
     REQUIRE(inherit_take(&in, NULL));
-    strcat(e.path, "x"); /* a longer name is another */
+    e.path[length] = 'x'; /* a longer name is another */
     REQUIRE(inherit_at(&in, &e, &own) == -1);
-    e.path[strlen(e.path) - 1] = '\0';
+    e.path[length] = '\0';
     REQUIRE(inherit_at(&in, &e, &own) == 3 && own);
     inherit_fini(&in);
 }
