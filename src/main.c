@@ -47,6 +47,7 @@ struct words {
     int argc;
     char **argv;
     struct timespec since; /* of the first reading */
+    struct program *program;
 };
 
 static struct snapshot *load(void *context, unsigned workers, struct error *err)
@@ -70,7 +71,8 @@ static int serve(struct snapshot *snapshot, struct words *words, struct error *e
     log_setup((enum log_level)snapshot->config.log_level,
               (enum log_format)snapshot->config.log_format, STDERR_FILENO);
     gateway_block_signals();
-    const struct snapshot_source source = {.load = load, .context = words, .since = words->since};
+    const struct snapshot_source source = {
+        .load = load, .context = words, .since = words->since, .program = words->program};
     struct gateway *gateway = gateway_create(snapshot, &source, err);
     if (gateway == NULL) {
         complain(err);
@@ -84,6 +86,9 @@ static int serve(struct snapshot *snapshot, struct words *words, struct error *e
 static int check_or_serve(struct config *config, enum command command, struct words *words,
                           struct error *err)
 {
+    if (command == COMMAND_RUN) {
+        program_prepare(words->program);
+    }
     struct snapshot *snapshot = snapshot_create(config, 0, err);
     if (snapshot == NULL) {
         complain(err);
@@ -100,10 +105,11 @@ static int check_or_serve(struct config *config, enum command command, struct wo
     return status;
 }
 
-static int run(struct config *config, int argc, char *argv[], struct error *err)
+static int run(struct config *config, int argc, char *argv[], struct program *program,
+               struct error *err)
 {
     enum command command = COMMAND_RUN;
-    struct words words = {.argc = argc, .argv = argv};
+    struct words words = {.argc = argc, .argv = argv, .program = program};
     (void)clock_gettime(CLOCK_REALTIME, &words.since);
     if (!config_from_command_line(config, argc, argv, &command, err)) {
         complain(err);
@@ -134,11 +140,17 @@ int main(int argc, char *argv[])
     struct error err;
     struct config config;
     error_init(&err);
-    if (!config_set_up(&config, &err)) {
+    struct program *program = program_create(argv, &err);
+    if (program == NULL || !config_set_up(&config, &err)) {
         complain(&err);
+        program_destroy(&program);
         return EXIT_CANNOT_RUN;
     }
-    const int status = run(&config, argc, argv, &err);
+    const int status = run(&config, argc, argv, program, &err);
     config_fini(&config);
+    if (status != EXIT_SUCCESS) {
+        program_failed(program, err.text);
+    }
+    program_destroy(&program);
     return status;
 }

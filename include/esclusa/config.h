@@ -83,11 +83,12 @@ struct service_config {
 enum check_format { CHECK_TEXT, CHECK_JSON };
 
 struct config {
-    char *file;                     /* --config; NULL: none */
-    struct text_list files;         /* what was read: that file, then what it includes */
-    enum check_format check_format; /* --format */
-    int64_t workers;                /* 0: as many as CPUs this process may use */
-    int64_t drain_timeout;          /* ms */
+    char *file;                         /* --config; NULL: none */
+    struct text_list files;             /* what was read: that file, then what it includes */
+    enum check_format check_format;     /* --format */
+    int64_t workers;                    /* 0: as many as CPUs this process may use */
+    int64_t drain_delay, drain_timeout; /* ms */
+    int64_t upgrade_timeout, upgrade_drain_timeout; /* ms */
     int64_t log_level, log_format;
     int64_t max_handshakes;                  /* of consumers in progress */
     int64_t watch, allow_weaker;             /* 0 or 1 */

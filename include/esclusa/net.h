@@ -20,11 +20,16 @@ enum net_role { NET_LISTEN, NET_CONNECT }; /* decides what a bare address means 
 #define NET_HOST_MAX 256
 #define NET_TEXT_MAX 300
 
-/* "[SCHEME://]HOST:PORT", "unix:/path", "unix:@abstract", as in the command line's table. */
+#define NET_FD_NAME_MAX 256 /* systemd's FDNAME_MAX and the terminator */
+
+/* "[SCHEME://]HOST:PORT", "unix:/path", "unix:@abstract", as in the command line's table; to listen
+ * also "[tls+]systemd:NAME", the sockets of that name that were handed over at the start
+ * (sd_listen_fds(3)). */
 struct net_endpoint {
     enum net_scheme scheme;
-    char host[NET_HOST_MAX]; /* name or literal without brackets; "" for unix */
-    uint16_t port;           /* 1..65535; 0 for unix */
+    char host[NET_HOST_MAX];       /* name or literal without brackets; "" for unix and systemd */
+    uint16_t port;                 /* 1..65535; 0 for unix and systemd */
+    char fd_name[NET_FD_NAME_MAX]; /* "" but for systemd */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "@name" for an abstract one */
 };
 
@@ -45,10 +50,11 @@ struct net_addr {
  * Schemes are equal whatever the case. "unix:///abs" is "unix:/abs"; "unix://x", a relative path
  * and one that ends in '/' are refused. A name is letters, digits, '-', '_', '.'; parts of at most
  * 63, 253 in all; a dot at the end is kept. A name that ends in a number is refused (getaddrinfo
- * would read "127.1" as an address). A port alone may have no scheme before it. */
+ * would read "127.1" as an address). A port alone may have no scheme before it. The NAME of
+ * systemd: is printable ASCII without ':' and '/'. */
 bool net_endpoint_parse(struct net_endpoint *e, const char *text, enum net_role role,
                         struct error *err) WARN_UNUSED;
-/* "tls://host:443", "tcp://[::1]:80", "unix:/path". */
+/* "tls://host:443", "tcp://[::1]:80", "unix:/path", "tls+systemd:name". */
 void net_endpoint_format(const struct net_endpoint *e, char *dst, size_t size);
 
 /* True for an IPv4 or IPv6 literal (no brackets); fills *a with that address and port when a is
@@ -60,6 +66,8 @@ void net_addr_from_path(struct net_addr *a, const char *path);
 /* "127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80", "unix:/path", "unix:@name", "unix:" for an
  * unnamed peer, "unknown" for another family. A path may hold any byte: escape it to show it. */
 void net_addr_format(const struct net_addr *a, char *dst, size_t size);
+/* The same address and port, or the same path or abstract name. */
+bool net_addr_equal(const struct net_addr *a, const struct net_addr *b);
 
 /* getaddrinfo(3), AF_UNSPEC, SOCK_STREAM. BLOCKS: for start-up and for helper threads alone.
  * Fills at most max addresses, in the resolver's order (RFC 6724), duplicates dropped; at least

@@ -78,7 +78,8 @@ const struct option_row option_table[] = {
      .argument = "ADDR",
      .default_note = "required",
      .help = "where consumers connect: [tcp://|tls://]HOST:PORT, unix:/path or unix:@name; a bare "
-             "PORT is on 127.0.0.1; repeatable"},
+             "PORT is on 127.0.0.1; [tls+]systemd:NAME takes sockets of that name from systemd; "
+             "repeatable"},
     {.name = "connect",
      .letter = 'c',
      .type = OPTION_TEXT_LIST,
@@ -343,8 +344,6 @@ const struct option_row option_table[] = {
      .help = "a session in which no byte moves either way is closed after this"},
     {TIME(SERVICE, half_closed_timeout, 1), .default_text = "5m",
      .help = "the same once one direction has ended; bytes the other way start it anew"},
-    {TIME(GLOBAL, drain_timeout, 0), .default_text = "5s",
-     .help = "how long live sessions may go on after SIGTERM or SIGINT"},
     {CHOICE(half_close, USE_ALWAYS, half_close_choices), .argument = "on|tls13|off",
      .default_text = "on",
      .help = "pass a consumer's end of stream on to the upstream while answers still flow: "
@@ -362,6 +361,18 @@ const struct option_row option_table[] = {
      .help = "how often the files are looked at"},
     {FLAG(GLOBAL, allow_weaker), .default_text = "false",
      .help = "let a reload lower what a service verifies"},
+
+    {.heading = "Stop",
+     TIME(GLOBAL, drain_delay, 0),
+     .default_text = "0",
+     .help = "after SIGTERM or SIGINT go on accepting for so long, not ready any more, so that "
+             "balancers stop sending first"},
+    {TIME(GLOBAL, drain_timeout, 0), .default_text = "5s",
+     .help = "how long live sessions may go on then, no new ones accepted"},
+    {TIME(GLOBAL, upgrade_timeout, 1000), .default_text = "30s",
+     .help = "how long the process that SIGUSR2 starts may take until it serves"},
+    {TIME(GLOBAL, upgrade_drain_timeout, 0), .default_text = "1h",
+     .help = "how long live sessions of the process that was replaced may go on"},
 
     {.heading = "Log",
      .name = "log_level",

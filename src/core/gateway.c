@@ -1,41 +1,20 @@
-/* The gateway: listeners and workers, started together or not at all; signals; drain. Runs on the
+/* The gateway: listeners and workers, started together or not at all. Runs on the
  * main thread, which has a small loop of its own for signals and what the workers report. */
 #include "gateway.h"
+#include "program.h"
 
 #include <esclusa/core.h>
 #include <esclusa/log.h>
 #include <esclusa/net.h>
 
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #define RESOLVER_THREADS   4
 #define DESCRIPTOR_RESERVE 12
-
-/* Blocked everywhere, read from the signalfd. */
-static sigset_t signals_taken(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    return set;
-}
-
-void gateway_block_signals(void)
-{
-    sigset_t set = signals_taken();
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-}
 
 /* ---- what workers report ---- */
 
@@ -75,46 +54,6 @@ static void on_ended(struct worker_group *group)
         loop_post(g->loop, &g->ended_message);
 }
 
-/* ---- signals ---- */
-
-static void stop(struct gateway *g, const char *signal_name)
-{
-    g->stops++;
-    watch_stop(&g->watch); /* a reload would be ignored */
-    for (unsigned i = 0; i < g->group.count; i++) {
-        if (g->stops == 1)
-            worker_post_drain(&g->group.workers[i], g->snapshot->config.drain_timeout);
-        else if (g->stops == 2)
-            worker_post_kill(&g->group.workers[i]);
-    }
-    struct log_line line;
-    log_begin(&line, LOG_LEVEL_INFO, g->stops == 1 ? "draining" : "stopping_now");
-    log_text(&line, "signal", signal_name);
-    log_end(&line);
-}
-
-static void on_signal(void *context, unsigned events)
-{
-    (void)events;
-    struct gateway *g = context;
-    struct signalfd_siginfo info;
-    while (read(g->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        if (info.ssi_signo == SIGHUP)
-            reload_begin(g, "SIGHUP");
-        else
-            stop(g, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
-    }
-}
-
-static bool open_signals(struct gateway *g, struct error *err)
-{
-    sigset_t set = signals_taken();
-    g->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (g->signal_fd < 0)
-        return error_set_errno(err, errno, "signalfd");
-    return loop_io_add(g->loop, &g->signals, g->signal_fd, LOOP_READ, on_signal, g, err);
-}
-
 /* ---- start ---- */
 
 /* Two descriptors a session: the soft limit of 1024 is from another time (pain: EMFILE). */
@@ -141,6 +80,14 @@ static unsigned descriptors_left(void)
     return left > 2 ? (unsigned)left : 2;
 }
 
+static bool start_beating(struct gateway *g, struct error *err)
+{
+    g->group.heartbeat = &g->heartbeat;
+    return (heartbeat_init(&g->heartbeat, g->loop, g->snapshot->workers) &&
+            heartbeat_start(&g->heartbeat)) ||
+           error_set(err, "no memory for the heartbeat");
+}
+
 static bool start_workers(struct gateway *g, struct error *err)
 {
     unsigned count = g->snapshot->workers;
@@ -153,6 +100,7 @@ static bool start_workers(struct gateway *g, struct error *err)
             return false;
         }
         g->group.count = i + 1;
+        heartbeat_watch(&g->heartbeat, i, g->group.workers[i].loop);
     }
     g->group.descriptors = descriptors_left();
     worker_group_limits(&g->group, g->snapshot);
@@ -180,6 +128,7 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     g->group.on_ended = on_ended;
     g->group.context = g;
     atomic_init(&g->group.next_id, 1);
+    atomic_init(&g->state, GATEWAY_STARTING);
     g->moved_message.callback = reload_end;
     g->deaf_message.callback = all_deaf;
     g->ended_message.callback = all_ended;
@@ -187,17 +136,29 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     g->loop = loop_create(err);
     if (g->loop != NULL)
         watch_init(&g->watch, g->loop, reload_changed, g);
-    if (g->loop == NULL || !open_signals(g, err) ||
-        (g->set = listen_set_create(snapshot, NULL, err)) == NULL ||
+    drain_init(g);
+    upgrade_init(g);
+    supervise_open(g);
+    if (g->loop == NULL || !signals_open(g, err) ||
+        (g->set = listen_set_create(snapshot, NULL, program_inherited(g->source.program), err)) ==
+            NULL ||
         (g->group.resolver = resolver_create(RESOLVER_THREADS, err)) == NULL ||
-        !start_workers(g, err)) {
+        !start_beating(g, err) || !start_workers(g, err)) {
         gateway_destroy(&g);
         return NULL;
     }
     reload_watch(g);
     gateway_log_listeners(g);
+    gateway_log_unclaimed(g);
     gateway_log_unverified(g->snapshot);
+    upgrade_ready(g);
     return g;
+}
+
+void gateway_serves(struct gateway *g, bool took_over)
+{
+    atomic_store(&g->state, GATEWAY_READY);
+    supervise_serves(g, took_over);
 }
 
 void gateway_run(struct gateway *g)
@@ -221,17 +182,18 @@ void gateway_destroy(struct gateway **gateway)
     }
     for (unsigned i = 0; i < g->group.count; i++)
         worker_fini(&g->group.workers[i]);
+    heartbeat_fini(&g->heartbeat);
     free(g->group.workers);
     resolver_destroy(&g->group.resolver);
     reload_fini(g);
+    drain_fini(g);
+    upgrade_fini(g);
+    supervise_close(g);
     watch_fini(&g->watch);
     if (g->set != NULL)
         listen_set_close(g->set, NULL);
     listen_set_unref(&g->set);
-    if (g->signal_fd >= 0) {
-        loop_io_remove(&g->signals);
-        close(g->signal_fd);
-    }
+    signals_close(g);
     if (g->loop != NULL)
         loop_destroy(&g->loop);
     snapshot_unref(&g->snapshot);

@@ -1,8 +1,41 @@
 /* What the gateway says of itself at its start, at reloads and at its end. */
 #include "gateway.h"
+#include "program.h"
 
 #include <esclusa/log.h>
+#include <esclusa/net.h>
 #include <esclusa/str.h>
+
+/* The address of a socket that others have made. */
+static void log_bound(struct log_line *line, int fd)
+{
+    struct net_addr addr;
+    char text[NET_TEXT_MAX];
+    if (!sock_local(fd, &addr))
+        return;
+    net_addr_format(&addr, text, sizeof text);
+    log_text(line, "address", text);
+}
+
+void gateway_log_unclaimed(const struct gateway *g)
+{
+    const struct inherit *in = program_inherited(g->source.program);
+    for (size_t i = 0; in != NULL && i < in->count; i++) {
+        const struct inherited *item = &in->items[i];
+        if (item->claimed || item->fd < 0)
+            continue;
+        struct log_line line;
+        log_begin(&line, LOG_LEVEL_WARN, "socket_unused");
+        log_text(&line, "name", item->name);
+        if (item->unfit == NULL)
+            log_bound(&line, item->fd);
+        log_text(&line, "error", item->unfit != NULL ? item->unfit : "no listener is for it");
+        log_text(&line, "remedy",
+                 "whoever connects there waits for nobody: listen on systemd:NAME or on that "
+                 "address, or take it out of the socket unit");
+        log_end(&line);
+    }
+}
 
 void gateway_log_listeners(const struct gateway *g)
 {
@@ -13,6 +46,8 @@ void gateway_log_listeners(const struct gateway *g)
         struct log_line line;
         log_begin(&line, LOG_LEVEL_INFO, "listening");
         log_text(&line, "listen", l->at->text);
+        if (l->kept)
+            log_bound(&line, l->fd);
         log_text(&line, "service", what);
         log_number(&line, "backlog", l->service->config->backlog);
         log_number(&line, "workers", (int64_t)g->group.count);

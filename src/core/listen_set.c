@@ -15,41 +15,115 @@ const struct listening *listen_set_find(const struct listen_set *set, int fd)
     return NULL;
 }
 
-/* The descriptor on which the previous generation listens at the same place; -1: none. The scheme
- * may differ (tcp://, tls://): that is decided when a connection is accepted. */
-static int find_open(const struct listen_set *previous, const struct net_endpoint *at)
+/* The previous generation's listener at the same place; NULL: none. The scheme may differ (tcp://,
+ * tls://): that is decided when a connection is accepted. */
+static const struct listening *find_open(const struct listen_set *previous,
+                                         const struct net_endpoint *at)
 {
     for (size_t i = 0; previous != NULL && i < previous->count; i++) {
         const struct net_endpoint *old = &previous->items[i].at->endpoint;
         if (str_equal(old->host, at->host) && old->port == at->port &&
-            str_equal(old->path, at->path))
-            return previous->items[i].fd;
+            str_equal(old->path, at->path) && old->fd_name[0] == '\0')
+            return &previous->items[i];
     }
-    return -1;
+    return NULL;
 }
 
-static size_t count_listeners(const struct snapshot *snapshot)
+/* One for each address, one for each descriptor of a name. */
+static size_t places(const struct listen_at *at, const struct inherit *in)
+{
+    const char *name = at->endpoint.fd_name;
+    size_t count = name[0] == '\0' || in == NULL ? 0 : inherit_count(in, name);
+    return count > 0 ? count : 1; /* none of that name is an error later */
+}
+
+static size_t count_listeners(const struct snapshot *snapshot, const struct inherit *in)
 {
     size_t total = 0;
-    for (size_t i = 0; i < snapshot->service_count; i++)
-        total += snapshot->services[i].listener_count;
+    for (size_t i = 0; i < snapshot->service_count; i++) {
+        for (size_t k = 0; k < snapshot->services[i].listener_count; k++)
+            total += places(&snapshot->services[i].listeners[k], in);
+    }
     return total;
 }
 
-static bool open_one(struct listening *l, const struct listen_set *previous, struct error *err)
+static bool no_such_name(const struct listening *l, const struct inherit *in, struct error *err)
 {
-    int backlog = (int)l->service->config->backlog;
-    l->fd = find_open(previous, &l->at->endpoint);
+    char names[ERROR_TEXT_MAX / 2] = "";
+    if (in != NULL)
+        inherit_names(in, names, sizeof names);
+    return error_set(err,
+                     "cannot listen on %s: no descriptor of that name was handed over%s%s; start "
+                     "esclusa from a socket unit with FileDescriptorName=%s, or give an address",
+                     l->at->text, names[0] != '\0' ? ", but " : "", names, l->at->endpoint.fd_name);
+}
+
+static bool open_named(struct listening *l, size_t nth, struct inherit *in, struct error *err)
+{
+    const char *name = l->at->endpoint.fd_name;
+    if (in == NULL || inherit_count(in, name) == 0)
+        return no_such_name(l, in, err);
+    l->kept = true;
+    l->fd = inherit_named(in, name, nth, err);
     if (l->fd < 0)
-        return listener_open(&l->at->endpoint, backlog, &l->fd, err);
-    (void)listen(l->fd, backlog); /* listen(2) again changes the backlog and keeps the queue */
+        error_prefix(err, "cannot listen on %s", l->at->text);
+    return l->fd >= 0;
+}
+
+static bool open_at(struct listening *l, const struct listen_set *previous, struct inherit *in,
+                    struct error *err)
+{
+    const struct listening *old = find_open(previous, &l->at->endpoint);
+    bool own = true;
+    if (old != NULL) {
+        l->fd = old->fd;
+        l->kept = old->kept;
+        return true;
+    }
+    if (in != NULL)
+        l->fd = inherit_at(in, &l->at->endpoint, &own);
+    l->kept = l->fd >= 0 && !own;
+    return l->fd >= 0 ||
+           listener_open(&l->at->endpoint, (int)l->service->config->backlog, &l->fd, err);
+}
+
+/* nth: of the places of one listener. */
+static bool open_one(struct listening *l, size_t nth, const struct listen_set *previous,
+                     struct inherit *in, struct error *err)
+{
+    bool named = l->at->endpoint.fd_name[0] != '\0';
+    if (!(named ? open_named(l, nth, in, err) : open_at(l, previous, in, err)))
+        return false;
+    const struct listening *twice = listen_set_find(l->set, l->fd);
+    if (twice != NULL) {
+        l->fd = -1; /* that other one's to close */
+        return error_set(err, "cannot listen on %s: it is the same socket as %s; give it once",
+                         l->at->text, twice->at->text);
+    }
+    (void)listen(l->fd, (int)l->service->config->backlog); /* again: keeps the queue, listen(2) */
+    return true;
+}
+
+static bool open_service(struct listen_set *set, const struct service *service,
+                         const struct listen_set *previous, struct inherit *in, struct error *err)
+{
+    for (size_t k = 0; k < service->listener_count; k++) {
+        for (size_t n = 0; n < places(&service->listeners[k], in); n++) {
+            struct listening *l = &set->items[set->count];
+            *l = (struct listening){
+                .fd = -1, .at = &service->listeners[k], .service = service, .set = set};
+            if (!open_one(l, n, previous, in, err))
+                return false;
+            set->count++;
+        }
+    }
     return true;
 }
 
 struct listen_set *listen_set_create(struct snapshot *snapshot, const struct listen_set *previous,
-                                     struct error *err)
+                                     struct inherit *in, struct error *err)
 {
-    size_t total = count_listeners(snapshot);
+    size_t total = count_listeners(snapshot, in);
     if (total == 0) {
         error_set(err, "nothing to listen on");
         return NULL;
@@ -62,16 +136,10 @@ struct listen_set *listen_set_create(struct snapshot *snapshot, const struct lis
     atomic_init(&set->references, 1);
     set->snapshot = snapshot_ref(snapshot);
     for (size_t i = 0; i < snapshot->service_count; i++) {
-        const struct service *service = &snapshot->services[i];
-        for (size_t k = 0; k < service->listener_count; k++) {
-            struct listening *l = &set->items[set->count];
-            *l = (struct listening){-1, &service->listeners[k], service, set};
-            if (!open_one(l, previous, err)) {
-                listen_set_close(set, previous);
-                listen_set_unref(&set);
-                return NULL;
-            }
-            set->count++;
+        if (!open_service(set, &snapshot->services[i], previous, in, err)) {
+            listen_set_close(set, previous);
+            listen_set_unref(&set);
+            return NULL;
         }
     }
     return set;
@@ -97,7 +165,11 @@ void listen_set_close(struct listen_set *set, const struct listen_set *next)
 {
     for (size_t i = 0; i < set->count; i++) {
         struct listening *l = &set->items[i];
-        if (l->fd >= 0 && listen_set_find(next, l->fd) == NULL)
+        if (l->fd < 0 || l->kept || listen_set_find(next, l->fd) != NULL)
+            ; /* not ours, or still in use */
+        else if (l->given)
+            sock_close(l->fd);
+        else
             listener_close(&l->at->endpoint, l->fd);
         l->fd = -1;
     }

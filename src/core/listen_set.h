@@ -8,6 +8,7 @@
 #define ESCLUSA_CORE_LISTEN_SET_H
 
 #include <esclusa/config.h>
+#include <esclusa/inherit.h>
 
 #include <stdatomic.h>
 
@@ -18,6 +19,8 @@ struct listening {
     const struct listen_at *at;
     const struct service *service;
     struct listen_set *set;
+    bool kept;  /* of whoever handed it over by name: never closed here, its path stays */
+    bool given; /* main thread: another process listens on it too, so its path stays */
 };
 
 struct listen_set {
@@ -28,9 +31,10 @@ struct listen_set {
 };
 
 /* Main thread. Opens what the snapshot names; a listener that previous (NULL: none) has too keeps
- * its descriptor, and so its queue. On an error what was opened here is closed again. */
+ * its descriptor, and so its queue, and one that was handed to this process (in; NULL: none was) is
+ * taken from there. On an error what was opened here is closed again. */
 struct listen_set *listen_set_create(struct snapshot *snapshot, const struct listen_set *previous,
-                                     struct error *err) WARN_UNUSED;
+                                     struct inherit *in, struct error *err) WARN_UNUSED;
 /* Any thread. */
 struct listen_set *listen_set_ref(struct listen_set *set);
 void listen_set_unref(struct listen_set **set); /* closes no descriptor */

@@ -2,6 +2,7 @@
  * move every worker over, then close what is gone. Anything wrong on the way changes nothing. Live
  * sessions keep the snapshot they began with. */
 #include "gateway.h"
+#include "program.h"
 
 #include <esclusa/log.h>
 #include <esclusa/str.h>
@@ -10,8 +11,9 @@
 #define REMEDY_WEAKER                                                                              \
     "the old configuration stays in service; set allow_weaker = true for this reload, or restart"
 
-static void refused(const char *why, const char *error, const char *remedy)
+static void refused(struct gateway *g, const char *why, const char *error, const char *remedy)
 {
+    supervise_reloaded(g, error);
     struct log_line line;
     log_begin(&line, LOG_LEVEL_ERROR, "reload_failed");
     log_text(&line, "why", why);
@@ -64,7 +66,7 @@ static void keep_to_files_of(struct gateway *g, const struct snapshot *s)
 static void watch_as_configured(struct gateway *g)
 {
     const struct config *c = &g->snapshot->config;
-    int64_t interval = c->watch && g->stops == 0 ? c->watch_interval : 0;
+    int64_t interval = c->watch && !gateway_is_ending(g) ? c->watch_interval : 0;
     if (interval == 0)
         watch_stop(&g->watch);
     else if (interval != g->watch.interval_ms && !watch_every(&g->watch, interval))
@@ -120,7 +122,8 @@ static bool may_replace(const struct gateway *g, const struct snapshot *next)
 /* The workers are told to move over to it. */
 static bool move_to(struct gateway *g, struct snapshot *next, struct error *err)
 {
-    struct listen_set *set = listen_set_create(next, g->set, err);
+    struct listen_set *set =
+        listen_set_create(next, g->set, program_inherited(g->source.program), err);
     if (set == NULL)
         return false;
     g->next_snapshot = next;
@@ -133,25 +136,27 @@ static bool move_to(struct gateway *g, struct snapshot *next, struct error *err)
 
 void reload_begin(struct gateway *g, const char *why)
 {
-    if (g->stops > 0) {
+    if (gateway_is_ending(g)) {
         log_message(LOG_LEVEL_INFO, "reload", "ignored (%s): the gateway is stopping", why);
         return;
     }
-    if (g->next_set != NULL) {
+    if (g->next_set != NULL || upgrade_under_way(g)) {
         (void)str_copy(g->again_why, sizeof g->again_why, why);
         return;
     }
     (void)str_copy(g->reload_why, sizeof g->reload_why, why);
+    supervise_reloading(g);
     struct error err;
     error_init(&err);
     struct snapshot *next = load(g, &err);
     if (next == NULL) {
-        refused(why, err.text, REMEDY_MEND);
+        refused(g, why, err.text, REMEDY_MEND);
     } else if (!may_replace(g, next)) {
-        refused(why, "the new configuration verifies less than the one in service", REMEDY_WEAKER);
+        refused(g, why, "the new configuration verifies less than the one in service",
+                REMEDY_WEAKER);
         snapshot_unref(&next);
     } else if (!move_to(g, next, &err)) {
-        refused(why, err.text, REMEDY_MEND);
+        refused(g, why, err.text, REMEDY_MEND);
         snapshot_unref(&next);
     } else {
         keep_to_files_of(g, next);
@@ -195,12 +200,20 @@ void reload_end(struct loop_message *moved)
     log_end(&line);
     gateway_log_listeners(g);
     gateway_log_unverified(g->snapshot);
-    if (g->again_why[0] != '\0') {
-        char why[RELOAD_WHY_MAX];
-        (void)str_copy(why, sizeof why, g->again_why);
-        g->again_why[0] = '\0';
-        reload_begin(g, why);
-    }
+    if (!gateway_is_ending(g)) /* it may have been told to stop since */
+        supervise_reloaded(g, NULL);
+    upgrade_after_reload(g);
+    reload_again(g);
+}
+
+void reload_again(struct gateway *g)
+{
+    char why[RELOAD_WHY_MAX];
+    if (g->again_why[0] == '\0' || upgrade_under_way(g))
+        return;
+    (void)str_copy(why, sizeof why, g->again_why);
+    g->again_why[0] = '\0';
+    reload_begin(g, why);
 }
 
 void reload_fini(struct gateway *g)

@@ -15,14 +15,14 @@ bool consumer_left_silently(const struct session *s)
     return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK);
 }
 
-/* Something of the consumer's waits to be relayed though it has hung up. A tcp:// one has been sent
- * nothing that it could leave unread: its reset means that it gave up. */
+/* Something of the consumer's waits to be relayed though it has hung up. One over plain TCP has
+ * been sent nothing that it could leave unread: its reset means that it gave up. */
 static bool has_sent(const struct session *s)
 {
     char byte;
     const struct transport *t = s->transport[RELAY_DOWN];
-    if (s->at->endpoint.scheme == NET_TCP)
-        return false;
+    if (s->at->endpoint.scheme == NET_TCP && s->consumer.u.sa.sa_family != AF_UNIX)
+        return false; /* a systemd: listener may be of either kind */
     return t->ops->has_buffered(t) || t->ops->mid_record(t) ||
            recv(t->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }

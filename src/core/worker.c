@@ -1,4 +1,5 @@
 /* A worker's thread, its list of sessions, and how it ends. */
+#include "heartbeat.h"
 #include "session.h"
 
 #include <esclusa/log.h>
@@ -105,13 +106,24 @@ static void leave_listeners(struct worker *w)
     w->group->on_deaf(w->group);
 }
 
+static void drain_for(struct worker *w, int64_t timeout_ms)
+{
+    leave_listeners(w);
+    warm_stop(&w->warm);
+    if (!timer_set(w->loop, &w->drain_end, loop_now(w->loop) + timeout_ms))
+        drain_end(w);
+}
+
 static void drain(struct loop_message *message)
 {
     struct worker *w = LOOP_OWNER(message, struct worker, drain_message);
-    leave_listeners(w);
-    warm_stop(&w->warm);
-    if (!timer_set(w->loop, &w->drain_end, loop_now(w->loop) + w->drain_timeout_ms))
-        drain_end(w);
+    drain_for(w, w->drain_timeout_ms);
+}
+
+static void hurry(struct loop_message *message)
+{
+    struct worker *w = LOOP_OWNER(message, struct worker, hurry_message);
+    drain_for(w, w->hurry_timeout_ms);
 }
 
 static void finish(struct loop_message *message)
@@ -139,8 +151,16 @@ void worker_check_killed(struct worker *w)
 
 void worker_post_drain(struct worker *w, int64_t drain_timeout_ms)
 {
-    w->drain_timeout_ms = drain_timeout_ms;
-    loop_post(w->loop, &w->drain_message);
+    /* A message, and its argument, may still be on their way: each has its own, posted once. */
+    if (!w->drain_posted) {
+        w->drain_posted = true;
+        w->drain_timeout_ms = drain_timeout_ms;
+        loop_post(w->loop, &w->drain_message);
+    } else if (!w->hurry_posted) {
+        w->hurry_posted = true;
+        w->hurry_timeout_ms = drain_timeout_ms;
+        loop_post(w->loop, &w->hurry_message);
+    }
 }
 
 void worker_post_finish(struct worker *w)
@@ -205,6 +225,7 @@ bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
     *w = (struct worker){.group = group, .index = index};
     w->move_message.callback = move;
     w->drain_message.callback = drain;
+    w->hurry_message.callback = hurry;
     w->finish_message.callback = finish;
     w->kill_message.callback = kill_now;
     reverify_init(&w->reverify, w);
@@ -239,6 +260,7 @@ static void *thread_main(void *context)
 {
     struct worker *w = context;
     loop_run(w->loop);
+    heartbeat_left(w->group->heartbeat, w->index);
     w->group->on_ended(w->group);
     return NULL;
 }

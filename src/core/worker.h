@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 
 struct acceptor;
+struct heartbeat;
 struct session;
 
 /* What workers share. Filled before the first thread starts, constant afterwards but the atomics.
@@ -25,6 +26,7 @@ struct worker_group {
     struct worker *workers;
     unsigned count;
     struct resolver *resolver;
+    struct heartbeat *heartbeat;  /* is told when a worker has ended */
     atomic_uint_fast64_t next_id; /* session ids, unique in the process */
     unsigned descriptors;         /* what the limit of open files leaves for connections */
     atomic_uint max_sessions;     /* at two each; a reload changes both */
@@ -60,13 +62,15 @@ struct worker {
     bool draining; /* has left the listeners */
     bool may_stop; /* every worker has: no connection can be handed over any more */
     bool killed;
-    bool kill_posted, finish_posted; /* main thread only: a message is posted once */
+    /* main thread only: a message is posted once */
+    bool drain_posted, hurry_posted, kill_posted, finish_posted;
     struct timer drain_end, drain_give_up;
-    struct loop_message drain_message, finish_message, kill_message, move_message;
+    struct loop_message drain_message, hurry_message, finish_message, kill_message, move_message;
     struct listen_set *move_to; /* argument of move_message: a reference */
     struct reverify reverify;   /* live sessions after a reload */
     struct warm warm;           /* connections kept ready */
     int64_t drain_timeout_ms;   /* argument of drain_message */
+    int64_t hurry_timeout_ms;   /* argument of hurry_message */
 };
 
 /* Main thread: what of the snapshot all workers share. */
@@ -81,7 +85,8 @@ bool worker_start(struct worker *w, struct error *err) WARN_UNUSED;
 /* All four from the main thread. Accept from that set from now on, and report on_moved; one at a
  * time. */
 void worker_post_move(struct worker *w, struct listen_set *set);
-/* Leave the listeners and let sessions finish until the drain timeout. */
+/* Leave the listeners and let sessions finish until the drain timeout. A second time: with another
+ * timeout, from then on; a third is not heard. */
 void worker_post_drain(struct worker *w, int64_t drain_timeout_ms);
 /* Once all workers have left them: stop when there are no sessions. */
 void worker_post_finish(struct worker *w);

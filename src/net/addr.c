@@ -294,6 +294,32 @@ static bool parse_unix(const struct input *in, const char *path, struct net_endp
     return true;
 }
 
+/* "systemd:NAME" or "tls+systemd:NAME": what is behind the colon; NULL: something else. */
+static const char *systemd_name(const char *text, enum net_scheme *scheme_r)
+{
+    *scheme_r = strncasecmp(text, "tls+", 4) == 0 ? NET_TLS : NET_TCP;
+    if (*scheme_r == NET_TLS)
+        text += 4;
+    return strncasecmp(text, "systemd:", 8) == 0 ? text + 8 : NULL;
+}
+
+static bool parse_systemd(const struct input *in, const char *name, struct net_endpoint *e)
+{
+    size_t length = strlen(name);
+    if (length == 0)
+        return reject(in, "no name: give systemd:NAME, NAME being the FileDescriptorName= of the "
+                          "socket unit, or else the unit's, like systemd:esclusa.socket");
+    if (length >= sizeof(e->fd_name))
+        return reject(in, "the name is too long: at most %zu characters", sizeof(e->fd_name) - 1);
+    for (const char *p = name; *p != '\0'; p++) {
+        if (*p <= ' ' || *p >= 0x7f || *p == ':' || *p == '/')
+            return reject(in, "a name behind systemd: holds printable ASCII without ':' and '/' "
+                              "only, as FileDescriptorName= in systemd.socket(5)");
+    }
+    memcpy(e->fd_name, name, length + 1);
+    return true;
+}
+
 /* RFC 3986 section 3.1: schemes are equal whatever the case. */
 static bool parse_scheme(const struct input *in, size_t length, enum net_scheme *scheme_r)
 {
@@ -340,6 +366,9 @@ static bool parse_endpoint(const struct input *in, struct net_endpoint *e)
     if (unix_path)
         return parse_unix(in, in->text + 5, e);
 
+    const char *name = in->role == NET_LISTEN ? systemd_name(in->text, &e->scheme) : NULL;
+    if (name != NULL)
+        return parse_systemd(in, name, e);
     e->scheme = in->role == NET_LISTEN ? NET_TCP : NET_TLS;
     const char *mark = strstr(in->text, "://");
     if (mark != NULL) {
@@ -380,6 +409,9 @@ void net_endpoint_format(const struct net_endpoint *e, char *dst, size_t size)
     dst[0] = '\0';
     if (e->scheme == NET_UNIX)
         str_append(dst, size, &length, "unix:%s", e->path);
+    else if (e->fd_name[0] != '\0')
+        str_append(dst, size, &length, "%ssystemd:%s", e->scheme == NET_TLS ? "tls+" : "",
+                   e->fd_name);
     else
         str_append(dst, size, &length, "%s://%s%s%s:%u", e->scheme == NET_TLS ? "tls" : "tcp",
                    brackets ? "[" : "", e->host, brackets ? "]" : "", (unsigned int)e->port);

@@ -19,7 +19,7 @@ static void require(bool holds)
 static bool same(const struct net_endpoint *a, const struct net_endpoint *b)
 {
     return a->scheme == b->scheme && a->port == b->port && str_equal(a->host, b->host) &&
-           str_equal(a->path, b->path);
+           str_equal(a->path, b->path) && str_equal(a->fd_name, b->fd_name);
 }
 
 static void check_taken(const struct net_endpoint *e)
@@ -31,7 +31,9 @@ static void check_taken(const struct net_endpoint *e)
     require(memchr(e->path, '\0', sizeof(e->path)) != NULL);
     net_endpoint_format(e, text, sizeof(text));
     require(strlen(text) < sizeof(text) - 1); /* was not cut */
-    for (int role = NET_LISTEN; role <= NET_CONNECT; role++) {
+    require(memchr(e->fd_name, '\0', sizeof(e->fd_name)) != NULL);
+    const int last = e->fd_name[0] != '\0' ? NET_LISTEN : NET_CONNECT;
+    for (int role = NET_LISTEN; role <= last; role++) {
         struct net_endpoint again;
         struct error err;
         error_init(&err);
@@ -44,6 +46,8 @@ static void check_taken(const struct net_endpoint *e)
         net_addr_from_path(&address, e->path);
         net_addr_format(&address, text, sizeof(text));
         require(strncmp(text, "unix:", 5) == 0 && strcmp(text + 5, e->path) == 0);
+    } else if (e->fd_name[0] != '\0') {
+        require(e->path[0] == '\0' && e->host[0] == '\0' && e->port == 0);
     } else {
         require(e->path[0] == '\0' && e->host[0] != '\0' && e->port != 0);
         if (net_addr_from_literal(&address, e->host, e->port)) {

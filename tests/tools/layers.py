@@ -11,12 +11,15 @@ RANK = {
     "tls": 3,
     "net": 2,
     "event": 2,
+    "sandbox": 2,
     "base": 1,
 }
 # Public headers by name where that is not the layer's own.
 HEADER_LAYER = {
     "error": "base",
+    "launcher": "sandbox",
     "file": "base",
+    "inherit": "net",
     "str": "base",
     "clock": "base",
     "buf": "base",

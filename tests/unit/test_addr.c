@@ -59,6 +59,11 @@ static const struct {
     {NET_LISTEN, "unix://///run/x.sock", "unix:/run/x.sock"},
     {NET_LISTEN, "unix:/run/two words", "unix:/run/two words"},
     {NET_LISTEN, "unix:@name", "unix:@name"},
+    {NET_LISTEN, "systemd:web", "systemd:web"},
+    {NET_LISTEN, "SystemD:esclusa.socket", "systemd:esclusa.socket"},
+    {NET_LISTEN, "TLS+systemd:@8080", "tls+systemd:@8080"},
+    {NET_LISTEN, "tcp://systemd:80", "tcp://systemd:80"},
+    {NET_CONNECT, "systemd:80", "tls://systemd:80"}, /* a host like any other */
     {NET_LISTEN, "unix:@a/b:80", "unix:@a/b:80"},
 };
 
@@ -76,8 +81,9 @@ static void test_good_endpoints(void **state)
         assert_false(err.set);
         net_endpoint_format(&e, text, sizeof(text));
         assert_string_equal(text, good[i].formatted);
-        /* what is written is read back as the same, whatever the role */
-        for (int role = NET_LISTEN; role <= NET_CONNECT; role++) {
+        /* what is written is read back as the same, whatever the role; systemd: is to listen */
+        const int last = e.fd_name[0] != '\0' ? NET_LISTEN : NET_CONNECT;
+        for (int role = NET_LISTEN; role <= last; role++) {
             assert_true(net_endpoint_parse(&again, text, (enum net_role)role, &err));
             assert_memory_equal(&again, &e, sizeof(e));
         }
@@ -194,6 +200,16 @@ static const struct {
     {BOTH, NAME253 "a:80", "at most 253"},
     {BOTH, NAME253 "a.:80", "at most 253"},
     {BOTH, NAME253 NAME253 ":80", "at most 253"},
+    {NET_LISTEN, "systemd:", "FileDescriptorName="},
+    {NET_LISTEN, "tls+systemd:", "no name"},
+    {NET_LISTEN, "systemd:a:80", "without ':'"},
+    {NET_LISTEN, "systemd://web", "without ':' and '/'"},
+    {NET_LISTEN, "systemd:two words", "space"},
+    {NET_LISTEN, "systemd:\xc3\xa4", "printable ASCII"},
+    {NET_LISTEN, "systemd:" NAME253 "abc", "too long"},
+    {NET_LISTEN, "tls+unix:/x", "host name may hold"},
+    {NET_CONNECT, "systemd:web", "not a number"},
+    {NET_CONNECT, "tls+systemd:80", "host name may hold"},
     {BOTH, "unix:", "no path"},
     {BOTH, "unix:@", "no name behind '@'"},
     {BOTH, "unix:/", "directory"},

@@ -466,10 +466,13 @@ static void what_would_run(void **state)
                                            "--half-close", "tls13", "--drain-timeout", "0"));
     /* What only TLS would use is left out. */
     assert_printed(s, "workers = 2\n"
-                      "drain_timeout = 0\n"
                       "watch = true\n"
                       "watch_interval = 2s\n"
                       "allow_weaker = false\n"
+                      "drain_delay = 0\n"
+                      "drain_timeout = 0\n"
+                      "upgrade_timeout = 30s\n"
+                      "upgrade_drain_timeout = 1h\n"
                       "log_level = info\n"
                       "log_format = text\n"
                       "\n"
@@ -496,8 +499,9 @@ static void the_same_as_json(void **state)
         snapshot_of(WORDS("check", "--format", "json", "-l", "8080", "-l", "unix:/a\"b\xc3", "-c",
                           "tcp://host:80", "--workers", "2"));
     assert_printed(
-        s, "{\"settings\":{\"workers\":2,\"drain_timeout\":"
-           "\"5s\",\"watch\":true,\"watch_interval\":\"2s\",\"allow_weaker\":false,"
+        s, "{\"settings\":{\"workers\":2,\"watch\":true,\"watch_interval\":\"2s\","
+           "\"allow_weaker\":false,\"drain_delay\":\"0\",\"drain_timeout\":\"5s\","
+           "\"upgrade_timeout\":\"30s\",\"upgrade_drain_timeout\":\"1h\","
            "\"log_level\":\"info\",\"log_format\":\"text\"},\"services\":[{\"name\":\"default\","
            "\"settings\":{\"listen\":[\"8080\",\"unix:/a\\\"b\\u00c3\"],"
            "\"connect\":[\"tcp://host:80\"],\"warm_min\":0,\"backlog\":4096,"
