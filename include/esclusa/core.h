@@ -5,6 +5,7 @@
 #include <esclusa/config.h>
 #include <esclusa/error.h>
 
+#include <stdio.h>
 #include <time.h>
 
 struct gateway;
@@ -18,7 +19,13 @@ struct snapshot_source {
     /* When reading for the first snapshot began, CLOCK_REALTIME: a file that has changed since is
      * read again. Zero: not known, and a change until gateway_create() goes unnoticed. */
     struct timespec since;
+    /* Give up what serving does not need, for good, as the configuration says: a program that does
+     * something else afterwards leaves it false. */
+    bool confine;
 };
+
+/* `esclusa check --sandbox`: what the process will be allowed. False: err names an unknown user. */
+bool confine_print(const struct snapshot *snapshot, FILE *out, struct error *err) WARN_UNUSED;
 
 /* Opens every listener and starts the workers; on an error nothing is left half-started. Takes a
  * reference of its own to the snapshot. Main thread.

@@ -8,6 +8,7 @@
 #include "worker.h"
 
 #include <esclusa/core.h>
+#include <esclusa/sandbox.h>
 
 #define RELOAD_WHY_MAX 512
 
@@ -28,6 +29,7 @@ struct gateway {
     char reload_why[RELOAD_WHY_MAX];
     char again_why[RELOAD_WHY_MAX]; /* asked for meanwhile; "": no */
     struct watch watch;
+    struct sandbox_plan sandbox; /* confine.c */
 };
 
 /* gateway_log.c: a line for each listener, each service whose upstream is not verified, and each
@@ -35,6 +37,14 @@ struct gateway {
 void gateway_log_listeners(const struct gateway *g);
 void gateway_log_unverified(const struct snapshot *s);
 void gateway_log_reported(const struct snapshot *s);
+
+/* confine.c: what a configuration needs, as a plan, and entering it: every listener is open, and no
+ * other thread runs yet. Logs what is active. */
+bool confine_plan(struct sandbox_plan *plan, const struct config *c, struct error *err) WARN_UNUSED;
+bool confine_enter(struct gateway *g, struct error *err) WARN_UNUSED;
+/* Whether a reload to it would find everything: what can be opened now, not what was read. False:
+ * err names the path or port. */
+bool confine_allows(const struct gateway *g, const struct config *c, struct error *err) WARN_UNUSED;
 
 /* reload.c: builds a new snapshot and moves the workers over to it, or changes nothing and says so.
  */

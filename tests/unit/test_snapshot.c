@@ -470,6 +470,9 @@ static void what_would_run(void **state)
                       "watch = true\n"
                       "watch_interval = 2s\n"
                       "allow_weaker = false\n"
+                      "keep_bind = false\n"
+                      "sandbox = on\n"
+                      "core_dumps = false\n"
                       "log_level = info\n"
                       "log_format = text\n"
                       "\n"
@@ -498,6 +501,7 @@ static void the_same_as_json(void **state)
     assert_printed(
         s, "{\"settings\":{\"workers\":2,\"drain_timeout\":"
            "\"5s\",\"watch\":true,\"watch_interval\":\"2s\",\"allow_weaker\":false,"
+           "\"keep_bind\":false,\"sandbox\":\"on\",\"core_dumps\":false,"
            "\"log_level\":\"info\",\"log_format\":\"text\"},\"services\":[{\"name\":\"default\","
            "\"settings\":{\"listen\":[\"8080\",\"unix:/a\\\"b\\u00c3\"],"
            "\"connect\":[\"tcp://host:80\"],\"warm_min\":0,\"backlog\":4096,"
