@@ -17,6 +17,7 @@ RANK = {
 # Public headers by name where that is not the layer's own.
 HEADER_LAYER = {
     "error": "base",
+    "launcher": "sandbox",
     "file": "base",
     "str": "base",
     "clock": "base",
