@@ -86,8 +86,7 @@ static void sockets(struct filter *f)
     RULE(f, SCMP_ACT_ALLOW, "socketpair", SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
 }
 
-/* Flags are the first argument on all but s390x (clone(2)). clone3(2) hides them in memory where no
- * filter can look: it is answered with ENOSYS, and the C library uses clone. */
+/* Flags are the first argument on all but s390x (clone(2)). */
 static void threads(struct filter *f)
 {
 #ifdef __s390x__
@@ -139,7 +138,7 @@ static void own_process(struct filter *f)
 
 /* ---- the whole ---- */
 
-static void attributes(struct filter *f)
+static void attributes(struct filter *f, bool told)
 {
     /* Another architecture's calls on this machine: whatever they are, they are an attack. */
     int done = seccomp_attr_set(f->ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
@@ -149,7 +148,7 @@ static void attributes(struct filter *f)
     /* The rest makes it cheaper or tells more, where there is a libseccomp and a kernel for it: a
      * log line in the kernel for what is refused; no slowdown of the CPU against code of others,
      * as none runs here (before 5.16 seccomp brought it); a tree instead of a list. */
-    (void)seccomp_attr_set(f->ctx, SCMP_FLTATR_CTL_LOG, 1);
+    (void)seccomp_attr_set(f->ctx, SCMP_FLTATR_CTL_LOG, told);
     (void)seccomp_attr_set(f->ctx, SCMP_FLTATR_CTL_SSB, 1);
     (void)seccomp_attr_set(f->ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 }
@@ -159,12 +158,35 @@ bool seccomp_supported(void)
     return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0 && seccomp_api_get() >= 3; /* KILL_PROCESS */
 }
 
+static bool load(struct filter *f, struct error *err)
+{
+    int done = f->failed != 0 ? f->failed : seccomp_load(f->ctx);
+    seccomp_release(f->ctx);
+    return done == 0 || error_set_errno(err, -done, "seccomp: %s%s",
+                                        f->at[0] != '\0' ? "a rule for " : "the filter", f->at);
+}
+
+/* clone3(2) hides its flags in memory, where no filter can look: it is answered with ENOSYS, and
+ * the C library, which asks for each thread, uses clone. A filter of its own, for that is no attack
+ * and not to be told in the kernel's log. */
+static bool enter_quiet(struct error *err)
+{
+    struct filter f = {.ctx = seccomp_init(SCMP_ACT_ALLOW)};
+    if (f.ctx == NULL)
+        return error_set(err, "seccomp: no filter can be made");
+    attributes(&f, false);
+    rule(&f, SCMP_ACT_ERRNO(ENOSYS), "clone3", 0, NULL);
+    return load(&f, err);
+}
+
 bool seccomp_enter(struct error *err)
 {
+    if (!enter_quiet(err))
+        return false;
     struct filter f = {.ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS))};
     if (f.ctx == NULL)
         return error_set(err, "seccomp: no filter can be made");
-    attributes(&f);
+    attributes(&f, true);
     groups(&f, SCMP_ACT_ALLOW, calls_allowed);
     groups(&f, SCMP_ACT_ERRNO(EPERM), calls_refused);
     groups(&f, SCMP_ACT_KILL_PROCESS, calls_fatal);
@@ -172,9 +194,7 @@ bool seccomp_enter(struct error *err)
     threads(&f);
     executable_memory(&f);
     controls(&f);
+    rule(&f, SCMP_ACT_ALLOW, "clone3", 0, NULL); /* enter_quiet() has answered */
     own_process(&f);
-    int done = f.failed != 0 ? f.failed : seccomp_load(f.ctx);
-    seccomp_release(f.ctx);
-    return done == 0 || error_set_errno(err, -done, "seccomp: %s%s",
-                                        f.at[0] != '\0' ? "a rule for " : "the filter", f.at);
+    return load(&f, err);
 }

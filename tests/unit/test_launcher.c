@@ -25,8 +25,8 @@ static void start(const char *path, const char *script)
     char *argv[] = {words[0], words[1], words[2], NULL};
     struct error err;
     error_init(&err);
-    strcpy(words[0], "sh");
-    strcpy(words[1], "-c");
+    snprintf(words[0], sizeof words[0], "sh");
+    snprintf(words[1], sizeof words[1], "-c");
     snprintf(words[2], sizeof words[2], "%s", script);
     assert_true(launcher_start(&l, path, argv, &err));
 }

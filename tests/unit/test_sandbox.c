@@ -51,7 +51,7 @@ static void make_link(const char *text, const char *rest)
 static int begin(void **state)
 {
     (void)state;
-    strcpy(top, "/tmp/esclusa-sandbox-XXXXXX");
+    snprintf(top, sizeof top, "/tmp/esclusa-sandbox-XXXXXX");
     sandbox_plan_init(&plan, SANDBOX_ON);
     return mkdtemp(top) == NULL;
 }
@@ -345,7 +345,7 @@ static void tables_of_calls(void **state)
                         fail_msg("%s is there twice", name);
                 }
                 assert_true(count < 1024);
-                strcpy(seen[count++], name);
+                memcpy(seen[count++], name, sizeof name);
             }
             assert_int_equal(position, strlen(group->names));
         }
