@@ -278,6 +278,13 @@ static int try_dumpable(const char *unused)
     return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 }
 
+static int try_is_dumpable(const char *unused)
+{
+    (void)unused;
+    errno = EPERM;
+    return prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1 ? 0 : -1;
+}
+
 static int try_limit(const char *unused)
 {
     (void)unused;
@@ -349,6 +356,7 @@ static const struct {
     {"memfd", try_memfd},
     {"setuid", try_setuid},
     {"dumpable", try_dumpable},
+    {"is_dumpable", try_is_dumpable},
     {"limit", try_limit},
     {"get_limit", try_get_limit},
     {"chown", try_chown},

@@ -114,7 +114,8 @@ class Forbidden(Confined):
     def test_sockets_of_the_file_system(self):
         self.assertEqual(self.probe("bind_unix=" + self.sockets + "/other"), "ok")
         self.assertEqual(self.probe("bind_unix=" + self.path("a"), "--sandbox", "off"), "ok")
-        self.assertEqual(self.probe("bind_unix=" + self.path("b")), "failed: EACCES")
+        for place in (self.path("b"), self.path("certs", "b")):
+            self.assertEqual(self.probe("bind_unix=" + place), "failed: EACCES")
 
     def test_abstract_sockets(self):
         name = f"esclusa-{os.getpid()}"
@@ -141,6 +142,12 @@ class Forbidden(Confined):
                             "dumpable": "ENOSYS", "limit": "ENOSYS|EPERM"}.items():
             self.assertEqual(self.probe(trial, "--sandbox", "off"), "ok", trial)
             self.assertRegex(self.probe(trial), f"failed: ({name})$", trial)
+
+    def test_not_dumpable(self):
+        self.forbidden("is_dumpable", "failed: EPERM")
+        self.assertEqual(self.probe("is_dumpable", "--core-dumps", "true"), "ok")
+        self.assertEqual(self.probe("is_dumpable", "--core-dumps", "true", "--user", "nobody"),
+                         "ok")
 
     def test_needed(self):
         for trial in ("thread", "kill_self", "get_limit", "sock_diag", "resolve=localhost"):
