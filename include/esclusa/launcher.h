@@ -7,7 +7,8 @@
  * environment of the start, and ends when the gateway does.
  *
  * What a gateway that was taken over gains by it: the program started once more as it was, with
- * descriptors of its choice.
+ * descriptors of its choice. Not with variables of its choice: with LD_PRELOAD it would run what it
+ * likes, outside of the sandbox and as the user of the start.
  *
  * Threads: main; launcher_start() before there is another. */
 #ifndef ESCLUSA_LAUNCHER_H
@@ -28,14 +29,16 @@ struct launcher {
 };
 
 /* Forks it. path: of the program, looked up anew at each request, so that a newer file of that name
- * is what runs; NULL: this one's own, /proc/self/exe. argv: borrowed; the launcher has its copy. */
+ * is what runs; NULL: this one's own, /proc/self/exe. argv: borrowed; the launcher has its copy.
+ * variables: the names, NULL behind them, of those that a request may set. */
 bool launcher_start(struct launcher *l, const char *path, char *const argv[],
-                    struct error *err) WARN_UNUSED;
+                    const char *const variables[], struct error *err) WARN_UNUSED;
 /* Starts the program with descriptors[i] as LAUNCHER_FIRST + i, standard ones as they are, all
  * others closed, no signal blocked or ignored. environment: "NAME=VALUE" texts that replace those
- * of the start, ends with NULL; LISTEN_PID is set to the new process. BLOCKS until it runs or could
- * not be run, a few milliseconds. The new process is not a child of the caller's: pass the end of a
- * pipe along to learn of its end. */
+ * of the start, ends with NULL; one that was not permitted refuses the request; LISTEN_PID is set
+ * to the new process. BLOCKS until it runs or could
+ * not be run, a few milliseconds. The new process is a child of init, or of who takes orphans: pass
+ * the end of a pipe along to learn of its end. */
 bool launcher_run(struct launcher *l, const int *descriptors, size_t count,
                   const char *const environment[], pid_t *pid_r, struct error *err) WARN_UNUSED;
 /* Ends it. */

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
@@ -57,7 +58,8 @@ bool confine_plan(struct sandbox_plan *plan, const struct config *c, struct erro
     sandbox_plan_init(plan, (enum sandbox_mode)c->sandbox);
     plan->keep_bind = c->keep_bind != 0;
     plan->core_dumps = c->core_dumps != 0;
-    plan->abstract_peers = is_abstract(c);
+    const char *manager = getenv("NOTIFY_SOCKET");
+    plan->abstract_peers = is_abstract(c) || (manager != NULL && manager[0] == '@');
     if ((c->user != NULL || c->group != NULL) && !sandbox_plan_user(plan, c->user, c->group, err))
         return false;
     if (plan->mode == SANDBOX_OFF)

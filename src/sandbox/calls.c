@@ -15,10 +15,13 @@ const struct call_group calls_allowed[] = {
      "clock_nanosleep pause"},
     {"sockets", "accept, connect, and what a reload listens on; socket itself is filtered",
      "accept accept4 bind connect listen getsockname getpeername getsockopt setsockopt"},
-    {"threads", "workers, resolver, admin and log threads; clone itself is filtered",
+    {"threads",
+     "workers, resolver, admin and log threads, the launcher's end; clone itself is filtered",
      "futex futex_time64 futex_waitv futex_wait futex_wake futex_requeue set_robust_list "
      "get_robust_list set_tid_address rseq sched_yield sched_getaffinity sched_getparam "
-     "sched_getscheduler membarrier gettid getcpu restart_syscall exit exit_group arch_prctl"},
+     "sched_getscheduler membarrier gettid getcpu restart_syscall exit exit_group arch_prctl wait4 "
+     "waitid "
+     "waitpid"},
     {"memory", "malloc, stacks, OpenSSL's secure heap; mmap and mprotect are filtered",
      "brk munmap mremap madvise mlock mlock2 munlock mincore"},
     {"files", "reading at a reload, the log, unix sockets; which ones: Landlock and file modes",

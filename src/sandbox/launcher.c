@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +16,19 @@
 struct answer {
     pid_t pid;
     int failed; /* errno; 0: it runs */
+};
+
+/* What is said on the way to a new process: its number, and why it failed. */
+struct note {
+    pid_t pid; /* 0: not what this note is about */
+    int failed;
+};
+
+/* What it was made for. */
+struct purpose {
+    const char *path;
+    char *const *argv;
+    const char *const *variables;
 };
 
 struct request {
@@ -48,7 +62,17 @@ static bool put_descriptors(const struct request *r, int *report)
     return true;
 }
 
-static bool set_environment(const struct request *r)
+static bool is_permitted(const struct purpose *p, const char *name)
+{
+    for (size_t i = 0; p->variables[i] != NULL; i++) {
+        if (strcmp(p->variables[i], name) == 0)
+            return true;
+    }
+    errno = EPERM;
+    return false;
+}
+
+static bool set_environment(const struct request *r, const struct purpose *p)
 {
     char number[24];
     for (size_t at = 0; at < r->length;) {
@@ -59,7 +83,7 @@ static bool set_environment(const struct request *r)
             return false;
         memcpy(name, text, length);
         name[length] = '\0';
-        if (setenv(name, text + length + 1, 1) != 0)
+        if (!is_permitted(p, name) || setenv(name, text + length + 1, 1) != 0)
             return false;
         at += strlen(text) + 1;
     }
@@ -76,20 +100,32 @@ static void restore_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void become(const struct request *r, const char *path, char *const argv[],
-                             int report)
+static _Noreturn void become(const struct request *r, const struct purpose *p, int report)
 {
     restore_signals();
-    if (put_descriptors(r, &report) && set_environment(r))
-        execv(path, argv);
-    int why = errno != 0 ? errno : EINVAL;
-    (void)!write(report, &why, sizeof why);
+    if (put_descriptors(r, &report) && set_environment(r, p))
+        execv(p->path, p->argv);
+    const struct note note = {.failed = errno != 0 ? errno : EINVAL};
+    (void)!write(report, &note, sizeof note);
     _exit(127);
+}
+
+/* Forks once more and ends, so that the new process is nobody's child but init's, from the start: a
+ * service manager learns of its end, though this launcher is still there. */
+static _Noreturn void beget(const struct request *r, const struct purpose *p, int report)
+{
+    struct note note = {.pid = fork()};
+    if (note.pid == 0)
+        become(r, p, report);
+    if (note.pid < 0)
+        note = (struct note){.failed = errno};
+    (void)!write(report, &note, sizeof note);
+    _exit(0);
 }
 
 /* ---- in the launcher ---- */
 
-static struct answer start(const struct request *r, const char *path, char *const argv[])
+static struct answer start(const struct request *r, const struct purpose *p)
 {
     struct answer answer = {.pid = -1};
     int report[2];
@@ -97,15 +133,19 @@ static struct answer start(const struct request *r, const char *path, char *cons
         answer.failed = errno;
         return answer;
     }
-    answer.pid = fork();
-    if (answer.pid == 0)
-        become(r, path, argv, report[1]);
-    answer.failed = answer.pid < 0 ? errno : 0;
+    pid_t middle = fork();
+    if (middle == 0)
+        beget(r, p, report[1]);
+    answer.failed = middle < 0 ? errno : 0;
     close(report[1]);
-    int why = 0; /* nothing comes when exec closed it: it runs */
-    if (answer.pid > 0 && read(report[0], &why, sizeof why) == (ssize_t)sizeof why)
-        answer.failed = why;
+    struct note note; /* no second one comes when exec closed it: it runs */
+    while (middle > 0 && read(report[0], &note, sizeof note) == (ssize_t)sizeof note) {
+        answer.pid = note.pid > 0 ? note.pid : answer.pid;
+        answer.failed = note.failed != 0 ? note.failed : answer.failed;
+    }
     close(report[0]);
+    if (answer.pid < 0 && answer.failed == 0)
+        answer.failed = ECHILD; /* the one in the middle was killed */
     return answer;
 }
 
@@ -135,12 +175,14 @@ static bool receive(int fd, struct request *r)
     return true;
 }
 
-static _Noreturn void serve(int fd, const char *path, char *const argv[])
+static _Noreturn void serve(int fd, const struct purpose *p)
 {
     static struct request r;
+    (void)prctl(PR_SET_NAME,
+                "esclusa-starter"); /* for ps(1): two of a name are taken for workers */
     (void)signal(SIGCHLD, SIG_IGN); /* no zombies: wait(2) */
     while (receive(fd, &r)) {
-        struct answer answer = start(&r, path, argv);
+        struct answer answer = start(&r, p);
         for (size_t i = 0; i < r.count; i++)
             close(r.descriptors[i]);
         if (send(fd, &answer, sizeof answer, MSG_NOSIGNAL) != (ssize_t)sizeof answer)
@@ -159,7 +201,8 @@ static void close_all_but(int fd)
 
 /* ---- in the gateway ---- */
 
-bool launcher_start(struct launcher *l, const char *path, char *const argv[], struct error *err)
+bool launcher_start(struct launcher *l, const char *path, char *const argv[],
+                    const char *const variables[], struct error *err)
 {
     char self[PATH_MAX];
     int pair[2];
@@ -183,7 +226,7 @@ bool launcher_start(struct launcher *l, const char *path, char *const argv[], st
     l->pid = fork();
     if (l->pid == 0) {
         close_all_but(pair[1]);
-        serve(pair[1], path, argv);
+        serve(pair[1], &(struct purpose){path, argv, variables});
     }
     int why = errno;
     (void)sigprocmask(SIG_SETMASK, &before, NULL);

@@ -21,6 +21,7 @@ static struct launcher l;
 
 static void start(const char *path, const char *script)
 {
+    static const char *const variables[] = {"LISTEN_FDS", "WORD", "EMPTY", NULL};
     static char words[3][256];
     char *argv[] = {words[0], words[1], words[2], NULL};
     struct error err;
@@ -28,7 +29,7 @@ static void start(const char *path, const char *script)
     snprintf(words[0], sizeof words[0], "sh");
     snprintf(words[1], sizeof words[1], "-c");
     snprintf(words[2], sizeof words[2], "%s", script);
-    assert_true(launcher_start(&l, path, argv, &err));
+    assert_true(launcher_start(&l, path, argv, variables, &err));
 }
 
 /* What the program writes to descriptor 3. */
@@ -123,6 +124,20 @@ static void signals_are_as_at_a_start(void **state)
     launcher_stop(&l);
 }
 
+/* Its parent is init or the like from the start, not the launcher. */
+static void it_is_nobody_s_child(void **state)
+{
+    (void)state;
+    char launcher[32];
+    pid_t pid = -1;
+    start("/bin/sh", "sleep 0.2; grep PPid: /proc/$$/status >&3");
+    snprintf(launcher, sizeof launcher, "PPid:\t%d\n", (int)l.pid);
+    const char *text = said(NULL, &pid);
+    assert_memory_equal(text, "PPid:", 5);
+    assert_string_not_equal(text, launcher);
+    launcher_stop(&l);
+}
+
 static void what_cannot_be_run(void **state)
 {
     (void)state;
@@ -137,6 +152,10 @@ static void what_cannot_be_run(void **state)
     launcher_stop(&l);
     start("/bin/sh", "exit 0");
     assert_false(launcher_run(&l, NULL, 0, wrong, &pid, &err));
+    error_clear(&err);
+    const char *const forbidden[] = {"WORD=x", "LD_PRELOAD=/tmp/x.so", NULL};
+    assert_false(launcher_run(&l, NULL, 0, forbidden, &pid, &err));
+    assert_non_null(strstr(err.text, strerror(EPERM)));
     error_clear(&err);
     assert_true(launcher_run(&l, NULL, 0, NULL, &pid, &err)); /* it goes on */
     launcher_stop(&l);
@@ -164,7 +183,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(descriptors_and_environment), cmocka_unit_test(nothing_else_is_open),
         cmocka_unit_test(many_in_their_order),         cmocka_unit_test(signals_are_as_at_a_start),
-        cmocka_unit_test(what_cannot_be_run),          cmocka_unit_test(ends_with_the_gateway),
+        cmocka_unit_test(it_is_nobody_s_child),        cmocka_unit_test(what_cannot_be_run),
+        cmocka_unit_test(ends_with_the_gateway),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
