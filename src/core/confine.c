@@ -154,15 +154,24 @@ static void reach_written(void *context, const char *path, bool is_socket)
         error_set(r->err, "%s: cannot be made in the sandbox, which was entered without it", path);
 }
 
+static bool is_open(const struct listen_set *set, const struct net_endpoint *at)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        const struct net_endpoint *open = &set->items[i].at->endpoint;
+        if (open->port == at->port && str_equal(open->host, at->host))
+            return true;
+    }
+    return false;
+}
+
 static void reach_ports(const struct reach *r, const struct config *c)
 {
     for (size_t i = 0; i < c->service_count; i++) {
         const struct text_list *list = &c->services[i].listen;
         for (size_t k = 0; k < list->count; k++) {
             struct net_endpoint at;
-            if (net_endpoint_parse(&at, list->items[k], NET_LISTEN, NULL) &&
-                at.scheme != NET_UNIX && listen_set_fd_at(r->open, &at) < 0 &&
-                sandbox_bars_port(r->plan, at.port))
+            if (net_endpoint_parse(&at, list->items[k], NET_LISTEN, NULL) && at.port != 0 &&
+                !is_open(r->open, &at) && sandbox_bars_port(r->plan, at.port))
                 error_set(r->err,
                           "%s: the right to open ports below 1024 was given up at the start "
                           "(keep_bind = true would keep it)",

@@ -15,14 +15,15 @@ const struct listening *listen_set_find(const struct listen_set *set, int fd)
     return NULL;
 }
 
-/* The scheme may differ (tcp://, tls://): that is decided when a connection is accepted. */
-int listen_set_fd_at(const struct listen_set *set, const struct net_endpoint *at)
+/* The descriptor on which the previous generation listens at the same place; -1: none. The scheme
+ * may differ (tcp://, tls://): that is decided when a connection is accepted. */
+static int find_open(const struct listen_set *previous, const struct net_endpoint *at)
 {
-    for (size_t i = 0; set != NULL && i < set->count; i++) {
-        const struct net_endpoint *old = &set->items[i].at->endpoint;
+    for (size_t i = 0; previous != NULL && i < previous->count; i++) {
+        const struct net_endpoint *old = &previous->items[i].at->endpoint;
         if (str_equal(old->host, at->host) && old->port == at->port &&
             str_equal(old->path, at->path))
-            return set->items[i].fd;
+            return previous->items[i].fd;
     }
     return -1;
 }
@@ -38,7 +39,7 @@ static size_t count_listeners(const struct snapshot *snapshot)
 static bool open_one(struct listening *l, const struct listen_set *previous, struct error *err)
 {
     int backlog = (int)l->service->config->backlog;
-    l->fd = listen_set_fd_at(previous, &l->at->endpoint);
+    l->fd = find_open(previous, &l->at->endpoint);
     if (l->fd < 0)
         return listener_open(&l->at->endpoint, backlog, &l->fd, err);
     (void)listen(l->fd, backlog); /* listen(2) again changes the backlog and keeps the queue */

@@ -40,7 +40,4 @@ void listen_set_close(struct listen_set *set, const struct listen_set *next);
 /* The item with that descriptor, or NULL. */
 const struct listening *listen_set_find(const struct listen_set *set, int fd);
 
-/* The descriptor that listens at this place, whatever the scheme; -1: none. set may be NULL. */
-int listen_set_fd_at(const struct listen_set *set, const struct net_endpoint *at);
-
 #endif
