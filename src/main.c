@@ -71,8 +71,11 @@ static int serve(struct snapshot *snapshot, struct words *words, struct error *e
     log_setup((enum log_level)snapshot->config.log_level,
               (enum log_format)snapshot->config.log_format, STDERR_FILENO);
     gateway_block_signals();
-    const struct snapshot_source source = {
-        .load = load, .context = words, .since = words->since, .program = words->program};
+    const struct snapshot_source source = {.load = load,
+                                           .context = words,
+                                           .since = words->since,
+                                           .program = words->program,
+                                           .confine = true};
     struct gateway *gateway = gateway_create(snapshot, &source, err);
     if (gateway == NULL) {
         complain(err);
@@ -96,8 +99,15 @@ static int check_or_serve(struct config *config, enum command command, struct wo
     }
     int status = EXIT_SUCCESS;
     if (command == COMMAND_CHECK) {
-        snapshot_print(snapshot, stdout);
-        status = finish_output(err);
+        if (!snapshot->config.show_sandbox) {
+            snapshot_print(snapshot, stdout);
+        } else if (!confine_print(snapshot, stdout, err)) {
+            complain(err);
+            status = EXIT_WRONG_OPTIONS;
+        }
+        if (status == EXIT_SUCCESS) {
+            status = finish_output(err);
+        }
     } else {
         status = serve(snapshot, words, err);
     }

@@ -39,6 +39,7 @@ struct text_list {
 enum half_close_policy { HALF_CLOSE_ON, HALF_CLOSE_TLS13, HALF_CLOSE_OFF };
 enum cut_policy { CUT_RESET, CUT_FIN };
 enum revoked_policy { REVOKED_LOG, REVOKED_CLOSE };
+enum sandbox_word { SANDBOX_WORD_OFF, SANDBOX_WORD_ON, SANDBOX_WORD_REQUIRE };
 
 /* One service: listeners and the upstream candidates behind them. Texts are heap-owned. */
 struct service_config {
@@ -90,9 +91,15 @@ struct config {
     int64_t drain_delay, drain_timeout; /* ms */
     int64_t upgrade_timeout, upgrade_drain_timeout; /* ms */
     int64_t log_level, log_format;
-    int64_t max_handshakes;                  /* of consumers in progress */
-    int64_t watch, allow_weaker;             /* 0 or 1 */
-    int64_t watch_interval;                  /* ms */
+    int64_t max_handshakes;      /* of consumers in progress */
+    int64_t watch, allow_weaker; /* 0 or 1 */
+    int64_t watch_interval;      /* ms */
+    /* the process, once it serves */
+    char *user, *group;            /* NULL: as it was started */
+    int64_t sandbox;               /* enum sandbox_word */
+    bool show_sandbox;             /* `esclusa check --sandbox` */
+    int64_t keep_bind, core_dumps; /* 0 or 1 */
+    struct text_list sandbox_read, sandbox_write;
     struct origin origins[OPTION_ROWS_MAX];  /* of the global settings */
     struct origin defaults[OPTION_ROWS_MAX]; /* of what the group `defaults` holds */
     struct service_config *services;
@@ -136,6 +143,7 @@ struct option_row {
     enum option_use use;
     enum option_weaker weaker;
     bool path;            /* names a file or directory that is read (or a URI): reloads watch it */
+    bool written;         /* names a file or unix socket that is made anew while it runs */
     bool file_only;       /* not on the command line */
     bool restart;         /* a reload does not change it */
     const char *argument; /* "DUR", for the help */
@@ -257,6 +265,12 @@ bool snapshot_weakens(const struct snapshot *before, const struct snapshot *afte
  * live during the call. */
 void config_paths(const struct config *c, void (*tell)(void *context, const char *path),
                   void *context);
+
+/* Every path that is made, written anew or removed while it runs: those of unix listeners, and what
+ * rows with `written` name ("unix:/path" or "/path"). Paths live during the call. */
+void config_written_paths(const struct config *c,
+                          void (*tell)(void *context, const char *path, bool is_socket),
+                          void *context);
 
 /* CPUs this process may use: sched_getaffinity(2) and the cgroup's CPU quota, rounded up; >= 1. */
 unsigned cpu_allowance(void);

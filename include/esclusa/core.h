@@ -5,6 +5,7 @@
 #include <esclusa/config.h>
 #include <esclusa/error.h>
 
+#include <stdio.h>
 #include <time.h>
 
 struct gateway;
@@ -32,7 +33,13 @@ struct snapshot_source {
      * read again. Zero: not known, and a change until gateway_create() goes unnoticed. */
     struct timespec since;
     struct program *program; /* borrowed for the gateway's life; NULL: SIGUSR2 is refused */
+    /* Give up what serving does not need, for good, as the configuration says: a program that does
+     * something else afterwards leaves it false. */
+    bool confine;
 };
+
+/* `esclusa check --sandbox`: what the process will be allowed. False: err names an unknown user. */
+bool confine_print(const struct snapshot *snapshot, FILE *out, struct error *err) WARN_UNUSED;
 
 /* Opens every listener and starts the workers; on an error nothing is left half-started. Takes a
  * reference of its own to the snapshot. Main thread.

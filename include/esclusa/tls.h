@@ -33,6 +33,10 @@ enum tls_policy { TLS_POLICY_REPORT, TLS_POLICY_ENFORCE };
 enum tls_strictness { TLS_STRICT_OFF, TLS_STRICT_REPORT, TLS_STRICT_ON };
 enum tls_ocsp { TLS_OCSP_OFF, TLS_OCSP_PREFER, TLS_OCSP_REQUIRE };
 
+/* What OpenSSL reads by itself: the system store (renewed: others write it anew), its configuration
+ * and modules (not so). Paths live during the call; what is not there is told too. */
+void tls_system_paths(void (*tell)(void *context, const char *path, bool renewed), void *context);
+
 struct tls_texts {
     const char *const *items;
     size_t count;

@@ -192,6 +192,21 @@ static const char *value_of(struct reader *r, const struct option_word *w, const
     return value;
 }
 
+/* `esclusa check --sandbox` alone asks to see it; with a value it is the option. */
+static bool shows_sandbox(const struct reader *r, const struct option_word *w,
+                          const struct option_row *row)
+{
+    if (!r->checks || row == NULL || strcmp(row->name, "sandbox") != 0 || w->value != NULL) {
+        return false;
+    }
+    for (const struct option_choice *c = row->choices; r->next < r->argc && c->word != NULL; c++) {
+        if (strcmp(r->argv[r->next], c->word) == 0) {
+            return false;
+        }
+    }
+    return r->next >= r->argc || r->argv[r->next][0] == '-';
+}
+
 static bool refuse_positional(const char *word, bool first, struct error *err)
 {
     char quoted[QUOTE_MAX];
@@ -286,6 +301,10 @@ static bool read_option(struct reader *r, const char *word, struct error *err)
     const bool short_with_value = word[1] != '-' && w.value != NULL;
     if (fits && special != NULL) {
         return read_special(r, special, &w, err);
+    }
+    if (fits && shows_sandbox(r, &w, row)) {
+        r->config->show_sandbox = true;
+        return true;
     }
     if (fits && row != NULL && !short_with_value) {
         const char *value = value_of(r, &w, row->argument, err);

@@ -98,6 +98,8 @@ void config_print_help(FILE *out)
     print_option(out, "--format", '\0', "text|json", "of check: how to print (default: text)");
     print_option(out, "--explain", '\0', "",
                  "of check: print every setting with its type, range and default");
+    print_option(out, "--sandbox", '\0', "",
+                 "of check, without a value: print what the process will be allowed");
     print_option(out, "--version", 'V', "", "print the version and that of OpenSSL");
     print_option(out, "--help", 'h', "", "print this");
     fputs("\n"

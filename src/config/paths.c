@@ -92,3 +92,55 @@ void config_paths(const struct config *c, void (*tell)(void *context, const char
         tell_service(&t, &c->services[i]);
     }
 }
+
+/* ---- what is written ---- */
+
+struct written_teller {
+    void (*tell)(void *context, const char *path, bool is_socket);
+    void *context;
+};
+
+static void tell_written(const struct written_teller *t, const char *value)
+{
+    static const char scheme[] = "unix:";
+    bool is_socket = strncasecmp(value, scheme, strlen(scheme)) == 0;
+    struct net_endpoint at;
+    if (!is_socket && value[0] == '/') {
+        t->tell(t->context, value, false);
+    } else if (is_socket && net_endpoint_parse(&at, value, NET_LISTEN, NULL) && at.path[0] == '/') {
+        t->tell(t->context, at.path, true);
+    }
+}
+
+static void tell_written_row(const struct written_teller *t, const struct option_row *row,
+                             const void *base)
+{
+    const char *text = option_text(row, base);
+    const struct text_list *list = option_list(row, base);
+    if (text != NULL) {
+        tell_written(t, text);
+    }
+    for (size_t i = 0; list != NULL && i < list->count; i++) {
+        tell_written(t, list->items[i]);
+    }
+}
+
+void config_written_paths(const struct config *c,
+                          void (*tell)(void *context, const char *path, bool is_socket),
+                          void *context)
+{
+    const struct written_teller t = {.tell = tell, .context = context};
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option_row *row = &option_table[i];
+        if (!row->written) {
+            continue;
+        }
+        if (row->scope == OPTION_GLOBAL) {
+            tell_written_row(&t, row, c);
+            continue;
+        }
+        for (size_t n = 0; n < c->service_count; n++) {
+            tell_written_row(&t, row, &c->services[n]);
+        }
+    }
+}

@@ -30,13 +30,18 @@ static bool is_used(const struct snapshot *s, const struct service *service,
     return used;
 }
 
+/* The struct of its settings; service NULL: of the global ones. */
+static const void *base_of(const struct snapshot *s, const struct service *service)
+{
+    return service == NULL ? (const void *)&s->config : (const void *)service->config;
+}
+
 /* The value of a setting as it is in effect; "" for none, and for one that is of no use, be it from
  * `defaults` or the table's default. */
 static void effective(const struct snapshot *s, const struct service *service,
                       const struct option_row *row, char *dst, size_t size)
 {
-    const void *base = service == NULL ? (const void *)&s->config : (const void *)service->config;
-    option_format(row, base, dst, size);
+    option_format(row, base_of(s, service), dst, size);
     if (!is_used(s, service, row)) {
         dst[0] = '\0';
     }
@@ -152,8 +157,8 @@ static void text_settings(const struct snapshot *s, const struct service *servic
             continue;
         }
         fprintf(out, "%s = ", row->name);
-        if (row->type == OPTION_TEXT_LIST && service != NULL) {
-            text_list_value(out, option_list(row, service->config)); /* whole, however long */
+        if (row->type == OPTION_TEXT_LIST) {
+            text_list_value(out, option_list(row, base_of(s, service))); /* however long */
         } else {
             print_escaped(out, value);
         }
@@ -237,8 +242,8 @@ static void json_settings(const struct snapshot *s, const struct service *servic
         }
         fprintf(out, "%s\"%s\":", between, row->name);
         between = ",";
-        if (row->type == OPTION_TEXT_LIST && service != NULL) {
-            json_list(out, option_list(row, service->config));
+        if (row->type == OPTION_TEXT_LIST) {
+            json_list(out, option_list(row, base_of(s, service)));
         } else if (row->type == OPTION_NUMBER || row->type == OPTION_FLAG) {
             fputs(value, out);
         } else {

@@ -445,8 +445,21 @@ bool config_set_up(struct config *c, struct error *err)
     return done;
 }
 
+static void fini_globals(struct config *c)
+{
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option_row *row = &option_table[i];
+        if (row->scope == OPTION_GLOBAL && row->type == OPTION_TEXT) {
+            free(*text_at(row, c));
+        } else if (row->scope == OPTION_GLOBAL && row->type == OPTION_TEXT_LIST) {
+            text_list_clear(list_at(row, c));
+        }
+    }
+}
+
 void config_fini(struct config *c)
 {
+    fini_globals(c);
     for (size_t i = 0; i < c->service_count; i++) {
         service_config_fini(&c->services[i]);
     }

@@ -283,6 +283,10 @@ static bool include_file(const struct scan *from, const char *path, struct error
                       "and 256 in all",
                       quoted, err);
     }
+    /* Named before it is read: whoever looks at the files must know of one that cannot be read. */
+    if (!add_file(scan.source, path, &scan.name, err)) {
+        return false;
+    }
     char *text = NULL;
     size_t length = 0;
     struct error reason;
@@ -295,8 +299,7 @@ static bool include_file(const struct scan *from, const char *path, struct error
         (void)str_append(why, sizeof(why), &at, ": %s", reason.text);
         (void)refuse(from, from->line, "@include {}", why, err);
     }
-    done =
-        done && add_file(scan.source, path, &scan.name, err) && take_text(&scan, text, length, err);
+    done = done && take_text(&scan, text, length, err);
     free(text);
     return done;
 }

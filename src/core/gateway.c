@@ -121,6 +121,7 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     }
     g->signal_fd = -1;
     g->snapshot = snapshot_ref(snapshot);
+    sandbox_plan_init(&g->sandbox, SANDBOX_OFF);
     if (source != NULL)
         g->source = *source;
     g->group.on_moved = on_moved;
@@ -142,6 +143,7 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     if (g->loop == NULL || !signals_open(g, err) ||
         (g->set = listen_set_create(snapshot, NULL, program_inherited(g->source.program), err)) ==
             NULL ||
+        (g->source.confine && !confine_enter(g, err)) ||
         (g->group.resolver = resolver_create(RESOLVER_THREADS, err)) == NULL ||
         !start_beating(g, err) || !start_workers(g, err)) {
         gateway_destroy(&g);
@@ -197,6 +199,7 @@ void gateway_destroy(struct gateway **gateway)
     if (g->loop != NULL)
         loop_destroy(&g->loop);
     snapshot_unref(&g->snapshot);
+    sandbox_plan_fini(&g->sandbox);
     free(g);
     *gateway = NULL;
 }

@@ -11,6 +11,7 @@
 #include "worker.h"
 
 #include <esclusa/core.h>
+#include <esclusa/sandbox.h>
 
 #define RELOAD_WHY_MAX 512
 
@@ -44,6 +45,7 @@ struct gateway {
     struct upgrade upgrade;
     struct notify notify; /* supervise.c */
     struct timer notify_timer;
+    struct sandbox_plan sandbox; /* confine.c */
 };
 
 /* drain.c: at the first call goes on accepting for drain_delay and then drains, at the second ends
@@ -79,6 +81,14 @@ void gateway_log_listeners(const struct gateway *g);
 void gateway_log_unclaimed(const struct gateway *g); /* handed over, and no listener's */
 void gateway_log_unverified(const struct snapshot *s);
 void gateway_log_reported(const struct snapshot *s);
+
+/* confine.c: what a configuration needs, as a plan, and entering it: every listener is open, and no
+ * other thread runs yet. Logs what is active. */
+bool confine_plan(struct sandbox_plan *plan, const struct config *c, struct error *err) WARN_UNUSED;
+bool confine_enter(struct gateway *g, struct error *err) WARN_UNUSED;
+/* Whether a reload to it would find everything: what can be opened now, not what was read. False:
+ * err names the path or port. */
+bool confine_allows(const struct gateway *g, const struct config *c, struct error *err) WARN_UNUSED;
 
 /* reload.c: builds a new snapshot and moves the workers over to it, or changes nothing and says so.
  */

@@ -11,6 +11,10 @@
 #define REMEDY_WEAKER                                                                              \
     "the old configuration stays in service; set allow_weaker = true for this reload, or restart"
 
+#define REMEDY_SANDBOX                                                                             \
+    "the old configuration stays in service; restart, for what the process may reach is fixed at " \
+    "its start; what later reloads will name can be given beforehand as sandbox_read"
+
 static void refused(struct gateway *g, const char *why, const char *error, const char *remedy)
 {
     supervise_reloaded(g, error);
@@ -93,6 +97,30 @@ void reload_watch(struct gateway *g)
 
 /* ---- a reload ---- */
 
+/* Whether all that the new configuration names can be reached from in here. One that cannot be read
+ * at all is for the load to tell. */
+static bool is_reachable(struct gateway *g, struct error *err)
+{
+    struct config config;
+    struct error unused;
+    error_init(&unused);
+    if (!g->sandbox.entered)
+        return true;
+    const char *file = g->snapshot->config.file;
+    if (file == NULL)
+        return confine_allows(g, &g->snapshot->config, err);
+    if (!sandbox_covers(&g->sandbox, file, SANDBOX_READ)) /* written anew where it stood alone */
+        return error_set(err, "%s: another file than at the start, not readable in the sandbox",
+                         file);
+    if (!config_set_up(&config, &unused))
+        return true;
+    if (!config_from_file(&config, file, &unused))
+        error_clear(&unused);
+    bool reachable = confine_allows(g, &config, err);
+    config_fini(&config);
+    return reachable;
+}
+
 static struct snapshot *load(struct gateway *g, struct error *err)
 {
     if (g->source.load == NULL) {
@@ -148,6 +176,11 @@ void reload_begin(struct gateway *g, const char *why)
     supervise_reloading(g);
     struct error err;
     error_init(&err);
+    if (!is_reachable(g, &err)) {
+        look_at_files(g); /* so that it is told once, not at every look */
+        refused(g, why, err.text, REMEDY_SANDBOX);
+        return;
+    }
     struct snapshot *next = load(g, &err);
     if (next == NULL) {
         refused(g, why, err.text, REMEDY_MEND);

@@ -4,6 +4,11 @@ target_compile_definitions(e2e_tls_peer PRIVATE _GNU_SOURCE)
 target_link_libraries(e2e_tls_peer PRIVATE OpenSSL::SSL OpenSSL::Crypto Threads::Threads)
 esclusa_warnings(e2e_tls_peer)
 
+add_executable(e2e_sandbox_probe e2e/sandbox_probe.c)
+target_link_libraries(e2e_sandbox_probe PRIVATE esclusa_core)
+target_include_directories(e2e_sandbox_probe PRIVATE ${PROJECT_SOURCE_DIR}/src)
+esclusa_warnings(e2e_sandbox_probe)
+
 # Throwaway certificates, made anew at each run: none is committed, none expires quietly.
 set(e2e_certs ${CMAKE_CURRENT_BINARY_DIR}/certs)
 add_test(NAME e2e_certificates_made COMMAND bash ${PROJECT_SOURCE_DIR}/certs/make-certs.sh
@@ -15,7 +20,8 @@ function(esclusa_e2e_test theme timeout)
   add_test(NAME e2e_${theme} COMMAND ${Python3_EXECUTABLE} -B
                                    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/test_${theme}.py)
   set(environment "ESCLUSA=$<TARGET_FILE:esclusa>" "CERTS=${e2e_certs}"
-                  "TLS_PEER=$<TARGET_FILE:e2e_tls_peer>")
+                  "TLS_PEER=$<TARGET_FILE:e2e_tls_peer>"
+                  "SANDBOX_PROBE=$<TARGET_FILE:e2e_sandbox_probe>")
   if(NOT ESCLUSA_SANITIZE STREQUAL "")
     list(APPEND environment "SANITIZED=1")
     math(EXPR timeout "3 * ${timeout}")
@@ -45,6 +51,7 @@ esclusa_e2e_test(watch 240)
 esclusa_e2e_test(resumption 240)
 esclusa_e2e_test(revoked 180)
 esclusa_e2e_test(limits 120)
+esclusa_e2e_test(sandbox 120)
 esclusa_e2e_test(warm 240)
 esclusa_e2e_test(storm 300)
 esclusa_e2e_test(balance 60)

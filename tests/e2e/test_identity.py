@@ -249,7 +249,7 @@ class Tokens(Upstreams):
         gateway = self.gateway(
             upstream.url(), "--listen-cert", mine.certificate, "--listen-key",
             "pkcs11:token=esclusa;object=mine;type=private", "--listen-key-passphrase", self.pin,
-            "--workers", "2", scheme="tls")
+            "--workers", "2", "--sandbox-write", self.path("tokens"), scheme="tls")
         for version in ("-tls1_2", "-tls1_3"):
             for _ in range(5):
                 visit = self.s_client(gateway, version)

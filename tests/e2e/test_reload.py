@@ -10,8 +10,8 @@ import time
 import unittest
 
 import pki
-from harness import (CERTS, ESCLUSA, SANITIZED, SCALE, STEP, Case, Gateway, accepts, certificate,
-                     free_port, key, until)
+from harness import (CERTS, ESCLUSA, OBSERVED, SANITIZED, SCALE, STEP, Case, Gateway, accepts,
+                     certificate, free_port, key, until)
 from peers import (TLS12, Background, Upstream, blob, client_context, connect, digest, echo,
                    server_context)
 
@@ -21,13 +21,14 @@ MIB = 1 << 20
 class ConfigGateway(Gateway):
     """A gateway that runs from a file, which the test writes anew."""
 
-    def __init__(self, directory, text):
+    def __init__(self, directory, text, *options):
         self.directory = directory
         self.file = os.path.join(directory, "gateway.cfg")
         self.log_path = os.path.join(directory, "log")
         self._parsed, self._offset, self.stray, self._claimed = [], 0, [], set()
         self.write(text)
-        self.command = [ESCLUSA, "--config", self.file, "--log-format", "json"]
+        self.command = [ESCLUSA, "--config", self.file, "--log-format", "json", *OBSERVED,
+                        *options]
         if not self._start(1):
             raise AssertionError(self.log_text())
 
@@ -69,8 +70,8 @@ class Reload(Case):
         self.upstream = self.closing(Upstream(echo, server_context()))
         self.port = free_port()
 
-    def start(self, text):
-        gateway = ConfigGateway(self.scratch(), text)
+    def start(self, text, *options):
+        gateway = ConfigGateway(self.scratch(), text, *options)
         self.addCleanup(gateway.stop)
         return gateway
 
@@ -213,7 +214,7 @@ class Reload(Case):
         other = service("plain", free_port(), "tcp://127.0.0.1:1")
         careless = f'listen = "127.0.0.1:{self.port}"; connect = "{self.upstream.url()}";'
         text = services(f'{{ name = "glass"; {careless} insecure_skip_verify = true; }}', other)
-        gateway = self.start(text)
+        gateway = self.start(text, "--sandbox-read", CERTS) # a later reload names a CA there
         self.assertEqual(ask(self.port), b"hello")
 
         def said():

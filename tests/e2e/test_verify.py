@@ -1,6 +1,7 @@
 """What the upstream's certificate must be beyond its chain: names, pins, strictness, TLSA records;
 and chains that OpenSSL alone does not find. The upstream is `openssl s_server`."""
 
+import os
 import shutil
 import ssl
 import tempfile
@@ -269,7 +270,8 @@ class Dane(Verify):
         """A record in place of the system's store is less; on top of a CA it is not."""
         listen, record = free_port(), f'tlsa = "{pki.tlsa(3, 1, 1, WORLD.leaf.certificate)}";'
         upstream, ca = f"tls://127.0.0.1:{self.port}", f'ca = "{WORLD.other.certificate}";'
-        gateway = ConfigGateway(self.scratch(), services(service("a", listen, upstream)))
+        gateway = ConfigGateway(self.scratch(), services(service("a", listen, upstream)),
+                                "--sandbox-read", os.path.dirname(WORLD.other.certificate))
         self.addCleanup(gateway.stop)
         gateway.address = ("127.0.0.1", listen)
         gateway.write(services(service("a", listen, upstream, record)))

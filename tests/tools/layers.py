@@ -54,6 +54,10 @@ def library_complaint(path, name):
             return "OpenSSL is met only under src/tls and in src/transport/tp_tls.c"
     if name == "libconfig.h" and text != "src/config/parse.c":
         return "libconfig is met only in src/config/parse.c"
+    if name == "seccomp.h" and text != "src/sandbox/seccomp.c":
+        return "libseccomp is met only in src/sandbox/seccomp.c"
+    if name == "linux/landlock.h" and text != "src/sandbox/landlock.c":
+        return "Landlock is met only in src/sandbox/landlock.c"
     if path.parts[:2] == ("src", "relay") and name in ("sys/socket.h", "sys/epoll.h"):
         return "the relay knows no sockets and no epoll"
     return None
@@ -139,6 +143,10 @@ def seeds(put):
          "OpenSSL is met"),
         ("libconfig elsewhere", file("src/config/schema.c", "#include <libconfig.h>\n"),
          "libconfig is met"),
+        ("libseccomp elsewhere", file("src/core/x.c", "#include <seccomp.h>\n"),
+         "libseccomp is met"),
+        ("Landlock elsewhere", file("src/sandbox/x.c", "#include <linux/landlock.h>\n"),
+         "Landlock is met"),
         ("another folder's private header", file("src/core/x.c",
                                                  '#include "../tls/tls_internal.h"\n'),
          "leaves its folder"),
