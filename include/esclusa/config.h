@@ -48,6 +48,7 @@ struct service_config {
     struct origin origins[OPTION_ROWS_MAX]; /* of its settings, by row of option_table */
     struct text_list listen;
     struct text_list connect;
+    struct text_list allow_from, deny_from; /* networks of consumers */
     /* the upstream's side; see struct tls_settings */
     char *ca, *ca_dir, *cert, *key, *key_passphrase, *server_name;
     struct text_list verify_names, pins, tlsa, alpn;
@@ -77,6 +78,7 @@ struct service_config {
     int64_t tls_min, tls_max; /* enum tls_version */
     int64_t backlog;
     int64_t connect_timeout, handshake_timeout, idle_timeout, half_closed_timeout; /* ms */
+    int64_t max_lifetime;                                                          /* ms; 0: none */
     int64_t half_close;           /* enum half_close_policy */
     int64_t missing_close_notify; /* enum cut_policy */
 };
@@ -216,9 +218,10 @@ struct service {
     size_t listener_count;
     struct upstream *upstreams;
     size_t upstream_count;
-    struct tls_name *names;             /* of all upstreams */
-    struct tls_profile *upstream_tls;   /* NULL: no tls:// upstream */
-    struct tls_profile *downstream_tls; /* NULL: no tls:// listener */
+    struct net_cidr *allow_from, *deny_from; /* as many as the config has */
+    struct tls_name *names;                  /* of all upstreams */
+    struct tls_profile *upstream_tls;        /* NULL: no tls:// upstream */
+    struct tls_profile *downstream_tls;      /* NULL: no tls:// listener */
 };
 
 /* Immutable once made; shared by threads through its reference count. */

@@ -75,6 +75,21 @@ bool net_addr_equal(const struct net_addr *a, const struct net_addr *b);
 bool net_resolve_blocking(const char *host, uint16_t port, struct net_addr *list, size_t max,
                           size_t *count_r, struct error *err) WARN_UNUSED;
 
+/* ---- cidr.c: networks (RFC 4632, RFC 4291 2.3) ---- */
+
+/* IPv4 is kept mapped (::ffff:0:0/96), so 10.0.0.0/8 has ::ffff:10.1.2.3 too, and ::/0 everyone. */
+struct net_cidr {
+    uint8_t bytes[16];
+    uint8_t bits;
+};
+
+/* "10.0.0.0/8", "2001:db8::/32"; without a prefix one host. Bits set behind the prefix are refused:
+ * they are a mistake in one or the other. */
+bool net_cidr_parse(struct net_cidr *c, const char *text, struct error *err) WARN_UNUSED;
+/* False for what is no IP address, like a unix peer. */
+bool net_cidr_has(const struct net_cidr *c, const struct net_addr *a);
+bool net_cidr_list_has(const struct net_cidr *list, size_t count, const struct net_addr *a);
+
 /* ---- sock.c: one connection's socket ---- */
 
 /* socket + connect, from an ephemeral port. True: fd_r is connecting or connected (a connected one

@@ -21,6 +21,8 @@
       "the consumer's TLS handshake failed")                                                       \
     X(REASON_CONSUMER_HANDSHAKE_TIMEOUT, "consumer_handshake_timeout", LOG_LEVEL_WARN,             \
       "the consumer did not finish its TLS handshake in time")                                     \
+    X(REASON_CONSUMER_DENIED, "consumer_denied", LOG_LEVEL_WARN,                                   \
+      "the consumer's address is not in `allow_from`, or in `deny_from`; it was reset at once")    \
     X(REASON_CONSUMER_VERIFY_FAILED, "consumer_verify_failed", LOG_LEVEL_WARN,                     \
       "the consumer's certificate was refused, or it sent none")                                   \
     X(REASON_CONSUMER_REVOKED, "consumer_revoked", LOG_LEVEL_WARN,                                 \
@@ -61,6 +63,10 @@
       "no byte moved either way for the idle timeout")                                             \
     X(REASON_HALF_CLOSED_TIMEOUT, "half_closed_timeout", LOG_LEVEL_INFO,                           \
       "one direction had ended and no byte moved the other way for the half-closed timeout")       \
+    X(REASON_LIFETIME, "lifetime", LOG_LEVEL_INFO, "the session had relayed for `max_lifetime`")   \
+    X(REASON_SPIN_GUARD, "spin_guard", LOG_LEVEL_ERROR,                                            \
+      "the session was woken again and again without a byte to relay: a fault of the gateway, "    \
+      "please report it")                                                                          \
     X(REASON_DRAIN_DEADLINE, "drain_deadline", LOG_LEVEL_WARN,                                     \
       "the gateway was stopping and the session did not end within the drain timeout")             \
     X(REASON_SHUTDOWN, "shutdown", LOG_LEVEL_WARN, "the gateway was told twice to stop")           \

@@ -269,6 +269,20 @@ static bool check_warm(const struct service_config *c, struct error *err)
                            "less than {warm_min}, which is {}; give as many at least", least);
 }
 
+static bool check_networks(const struct service_config *c, const char *name,
+                           const struct text_list *list, struct error *err)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        struct net_cidr unused;
+        struct error reason;
+        error_init(&reason);
+        if (!net_cidr_parse(&unused, list->items[i], &reason)) {
+            return config_blame(err, service_origin(c, name), name, &reason);
+        }
+    }
+    return true;
+}
+
 static bool check_service(struct checked *s, struct error *err)
 {
     const struct service_config *c = s->config;
@@ -283,8 +297,9 @@ static bool check_service(struct checked *s, struct error *err)
     return parse_addresses(s, &c->listen, NET_LISTEN, &s->listen, &s->listen_tls, err) &&
            parse_addresses(s, &c->connect, NET_CONNECT, &s->connect, &s->connect_tls, err) &&
            check_unused(s, err) && check_tls(c, s->listen_tls, s->connect_tls, err) &&
-           check_warm(c, err) && check_names(s, err) && check_listeners(s, s, err) &&
-           check_loops(s, err);
+           check_networks(c, "allow_from", &c->allow_from, err) &&
+           check_networks(c, "deny_from", &c->deny_from, err) && check_warm(c, err) &&
+           check_names(s, err) && check_listeners(s, s, err) && check_loops(s, err);
 }
 
 static bool check_all(const struct config *c, struct checked *services, struct error *err)

@@ -350,6 +350,17 @@ const struct option_row option_table[] = {
      .help = "a session in which no byte moves either way is closed after this"},
     {TIME(SERVICE, half_closed_timeout, 1), .default_text = "5m",
      .help = "the same once one direction has ended; bytes the other way start it anew"},
+    {TIME(SERVICE, max_lifetime, 0), .default_text = "0",
+     .help =
+         "a session that relays for so long is ended, up to a tenth earlier so that not all end "
+         "at once: cleanly when it rests, else cut half a minute later; 0: never"},
+    {LIST(allow_from, USE_ALWAYS), .weaker = WEAKER_IF_GONE, .argument = "CIDR",
+     .default_note = "everyone",
+     .help = "networks whose consumers may connect, like 10.0.0.0/8; unix: consumers always may; "
+             "repeatable"},
+    {LIST(deny_from, USE_ALWAYS), .weaker = WEAKER_IF_GONE, .argument = "CIDR",
+     .default_note = "none",
+     .help = "networks whose consumers may not, even if --allow-from has them; repeatable"},
     {CHOICE(half_close, USE_ALWAYS, half_close_choices), .argument = "on|tls13|off",
      .default_text = "on",
      .help = "pass a consumer's end of stream on to the upstream while answers still flow: "

@@ -227,6 +227,22 @@ static struct tls_profile *make_downstream_tls(const struct service_config *s, u
     return make_profile(&settings, s, err);
 }
 
+/* Where consumers may come from, checked before. */
+static bool make_networks(const struct text_list *list, struct net_cidr **networks_r,
+                          struct error *err)
+{
+    *networks_r = calloc(list->count > 0 ? list->count : 1, sizeof(**networks_r));
+    if (*networks_r == NULL) {
+        return error_set(err, "no memory");
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        if (!net_cidr_parse(&(*networks_r)[i], list->items[i], err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool make_service(struct service *service, const struct service_config *config,
                          unsigned workers, struct error *err)
 {
@@ -234,6 +250,8 @@ static bool make_service(struct service *service, const struct service_config *c
     bool connect_tls = false;
     service->config = config;
     if (!make_listeners(service, &listen_tls, err) || !make_names(service, err) ||
+        !make_networks(&config->allow_from, &service->allow_from, err) ||
+        !make_networks(&config->deny_from, &service->deny_from, err) ||
         !make_upstreams(service, &connect_tls, err)) {
         return false;
     }
@@ -259,6 +277,8 @@ static void free_services(struct snapshot *s)
         free(s->services[i].listeners);
         free(s->services[i].upstreams);
         free(s->services[i].names);
+        free(s->services[i].allow_from);
+        free(s->services[i].deny_from);
         tls_profile_destroy(&s->services[i].upstream_tls);
         tls_profile_destroy(&s->services[i].downstream_tls);
     }

@@ -92,6 +92,17 @@ void session_deadline(struct session *s, int64_t at_ms)
 
 /* ---- beginning ---- */
 
+static bool is_denied(const struct session *s)
+{
+    const struct service *service = s->service;
+    const struct service_config *c = service->config;
+    if (s->consumer.u.sa.sa_family == AF_UNIX)
+        return false; /* the mode of its path says who may */
+    return net_cidr_list_has(service->deny_from, c->deny_from.count, &s->consumer) ||
+           (c->allow_from.count > 0 &&
+            !net_cidr_list_has(service->allow_from, c->allow_from.count, &s->consumer));
+}
+
 void session_begin(struct worker *w, int fd, const struct net_addr *peer,
                    const struct listening *from)
 {
@@ -126,7 +137,13 @@ void session_begin(struct worker *w, int fd, const struct net_addr *peer,
         session_fail(s, REASON_NO_MEMORY, NULL, "no memory for a new session");
         return;
     }
-    session_enter(s, SESSION_ACCEPTED);
+    if (is_denied(s))
+        session_fail(s, REASON_CONSUMER_DENIED,
+                     "if it is meant to connect, add its network to allow_from, or take it out of "
+                     "deny_from",
+                     "the consumer's address may not connect");
+    else
+        session_enter(s, SESSION_ACCEPTED);
 }
 
 static void accepted_enter(struct session *s)

@@ -8,6 +8,7 @@
 #define ESCLUSA_CORE_SESSION_H
 
 #include "dial.h"
+#include "spin.h"
 #include "worker.h"
 
 #include <esclusa/reason.h>
@@ -71,6 +72,9 @@ struct session {
     enum relay_side last_moved;
     int64_t active_ms; /* when a byte last moved, either way */
     size_t unsent_seen[RELAY_SIDES];
+    int64_t lifetime_cut_ms; /* when it is cut though it does not rest; 0: not at its end yet */
+    int64_t ends_ms;         /* max_lifetime; CLOCK_NEVER: none */
+    struct spin spin;
     bool half_closed;
     bool consumer_ended_first;
     uint64_t half_close_bytes[RELAY_SIDES]; /* moved each way when the first direction ended */

@@ -8,9 +8,11 @@
 
 #include <string.h>
 
-#define TURN_BUDGET ((size_t)256 * 1024) /* bytes a direction before others get their turn */
-#define AT_REST_MS  1000                 /* without a byte, when a drain ends */
-#define SETTLED_MS  30000 /* a session that lives that long gets keepalive upstream: most do not */
+#define TURN_BUDGET       ((size_t)256 * 1024) /* bytes a direction before others get their turn */
+#define AT_REST_MS        1000                 /* without a byte, when a drain ends */
+#define LIFETIME_GRACE_MS 30000 /* how long a session at its end may take until it rests */
+#define LIFETIME_LOOK_MS  500
+#define SETTLED_MS        30000 /* a session that lives that long gets keepalive upstream: most do not */
 
 static bool is_tls12(const struct session *s)
 {
@@ -31,6 +33,20 @@ static int64_t quiet_limit(const struct session *s)
 static int64_t first_look(const struct session *s)
 {
     return quiet_limit(s) < SETTLED_MS ? quiet_limit(s) : SETTLED_MS;
+}
+
+/* The session's timer: at_ms, or its lifetime's end. */
+static void due_at(struct session *s, int64_t at_ms)
+{
+    session_deadline(s, at_ms < s->ends_ms ? at_ms : s->ends_ms);
+}
+
+/* Not all that began together end together. */
+static int64_t lifetime_end(const struct session *s, int64_t now)
+{
+    const int64_t most = s->service->config->max_lifetime;
+    return most == 0 ? CLOCK_NEVER
+                     : now + most - (int64_t)(s->id * 7919 % (uint64_t)(most / 10 + 1));
 }
 
 static bool has_alert(const struct tls_failure *f)
@@ -101,9 +117,11 @@ static void run(struct session *s)
 {
     bool goes_on = relay_run(&s->relay, &s->worker->scratch, TURN_BUDGET);
     int64_t now = loop_now(s->worker->loop);
+    bool progress = false;
     for (int i = 0; i < RELAY_SIDES; i++) {
         if (s->relay.from[i].bytes == s->bytes_seen[i])
             continue;
+        progress = true;
         s->bytes_seen[i] = s->relay.from[i].bytes;
         s->last_moved = (enum relay_side)i;
         s->moved_ms[i] = s->active_ms = now; /* the timer looks when it fires: no call a byte */
@@ -112,13 +130,20 @@ static void run(struct session *s)
         relay_over(s);
         return;
     }
+    if (spin_woken(&s->spin, progress)) {
+        session_fail(s, REASON_SPIN_GUARD,
+                     "please report this, with the versions of esclusa and "
+                     "OpenSSL",
+                     "woken %d times without a byte to relay", SPIN_LIMIT);
+        return;
+    }
     if (relay_half_closed(&s->relay) != s->half_closed) {
         s->half_closed = !s->half_closed;
         s->consumer_ended_first = s->relay.from[RELAY_DOWN].source_end != TP_OK;
         s->half_close_bytes[RELAY_DOWN] = s->relay.from[RELAY_DOWN].bytes;
         s->half_close_bytes[RELAY_UP] = s->relay.from[RELAY_UP].bytes;
         s->active_ms = now;
-        session_deadline(s, now + quiet_limit(s));
+        due_at(s, now + quiet_limit(s));
         if (s->state != SESSION_RELAY)
             return;
     }
@@ -145,7 +170,8 @@ void relay_begin(struct session *s)
     s->active_ms = loop_now(s->worker->loop);
     s->moved_ms[RELAY_DOWN] = s->moved_ms[RELAY_UP] = s->active_ms;
     s->last_moved = RELAY_UP; /* nothing has been asked yet */
-    session_deadline(s, s->active_ms + first_look(s));
+    s->ends_ms = lifetime_end(s, s->active_ms);
+    due_at(s, s->active_ms + first_look(s));
     if (s->state == SESSION_RELAY)
         run(s);
 }
@@ -162,7 +188,7 @@ void relay_on_event(struct session *s, enum relay_side side, unsigned events)
     relay_event(&s->relay, side, told);
     run(s);
     if ((events & LOOP_HUP) && s->state == SESSION_RELAY) /* the shorter limit holds from now on */
-        session_deadline(s, loop_now(s->worker->loop) + quiet_limit(s));
+        due_at(s, loop_now(s->worker->loop) + quiet_limit(s));
 }
 
 /* A slow reader empties the kernel's send queue long before we can write again: that is progress
@@ -183,6 +209,8 @@ static bool queue_moved(struct session *s, bool *blocked_r)
     return moved;
 }
 
+static bool lifetime_over(struct session *s, int64_t now);
+
 void relay_deadline(struct session *s)
 {
     bool blocked;
@@ -192,10 +220,12 @@ void relay_deadline(struct session *s)
     int64_t now = loop_now(s->worker->loop);
     if (queue_moved(s, &blocked))
         s->active_ms = now;
+    if (lifetime_over(s, now))
+        return;
     int64_t due = s->active_ms + quiet_limit(s);
     if (now < due) {
         int64_t look = now + quiet_limit(s) / 4 + 1;
-        session_deadline(s, blocked && look < due ? look : due);
+        due_at(s, blocked && look < due ? look : due);
         return;
     }
     char after[32];
@@ -224,6 +254,27 @@ static void end_if_at_rest(struct session *s, enum relay_side from)
     if (quiet && idle && s->last_moved == RELAY_UP && !p->source->ops->mid_record(p->source) &&
         p->destination->ops->shut_write(p->destination) == TP_OK)
         p->state = PUMP_DONE;
+}
+
+/* At the end of its lifetime a session is looked at until it rests, for a while. */
+static bool lifetime_over(struct session *s, int64_t now)
+{
+    if (now < s->ends_ms)
+        return false;
+    if (s->lifetime_cut_ms == 0)
+        s->lifetime_cut_ms = now + LIFETIME_GRACE_MS;
+    end_if_at_rest(s, RELAY_DOWN);
+    end_if_at_rest(s, RELAY_UP);
+    const bool rests =
+        s->relay.from[RELAY_DOWN].state == PUMP_DONE && s->relay.from[RELAY_UP].state == PUMP_DONE;
+    if (!rests && now < s->lifetime_cut_ms) {
+        s->ends_ms = now + LIFETIME_LOOK_MS;
+        session_deadline(s, s->ends_ms);
+        return true;
+    }
+    session_fail(s, REASON_LIFETIME, "raise max_lifetime if sessions are to live longer",
+                 rests ? "ended at rest" : "cut: it did not rest within its last half minute");
+    return true;
 }
 
 void session_drain_close(struct session *s)

@@ -488,6 +488,7 @@ static void what_would_run(void **state)
                       "handshake_timeout = 10s\n"
                       "idle_timeout = 90s\n"
                       "half_closed_timeout = 5m\n"
+                      "max_lifetime = 0\n"
                       "half_close = tls13\n"
                       "missing_close_notify = reset\n"
                       "tcp://127.0.0.1:8080 -> tcp://host:80 in plain\n"
@@ -510,7 +511,8 @@ static void the_same_as_json(void **state)
            "\"settings\":{\"listen\":[\"8080\",\"unix:/a\\\"b\\u00c3\"],"
            "\"connect\":[\"tcp://host:80\"],\"warm_min\":0,\"backlog\":4096,"
            "\"connect_timeout\":\"10s\",\"handshake_timeout\":\"10s\","
-           "\"idle_timeout\":\"1h\",\"half_closed_timeout\":\"5m\",\"half_close\":"
+           "\"idle_timeout\":\"1h\",\"half_closed_timeout\":\"5m\",\"max_lifetime\":\"0\",\"half_"
+           "close\":"
            "\"on\",\"missing_close_notify\":\"reset\"},\"listeners\":[\"tcp://"
            "127.0.0.1:8080 -> tcp://host:80 in plain\",\"unix:/a\\\"b\\u00c3 -> "
            "tcp://host:80 in plain\"],\"warnings\":[],\"certificates\":[]}]}\n");
