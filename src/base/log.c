@@ -1,4 +1,5 @@
 #include <esclusa/clock.h>
+#include <esclusa/json.h>
 #include <esclusa/log.h>
 #include <esclusa/str.h>
 
@@ -80,19 +81,13 @@ static bool put_text_value(struct log_line *line, const char *value)
     return put_string(line, "\"");
 }
 
-/* RFC 8259 section 7. A byte above 127 is given as the code point of the same number: what a peer
- * sends need not be UTF-8, and the line must be valid all the same. */
 static bool put_json_value(struct log_line *line, const char *value)
 {
     if (!put_string(line, "\""))
         return false;
     for (const char *p = value; *p != '\0'; p++) {
-        unsigned char c = (unsigned char)*p;
-        char escaped[8] = {*p, '\0'};
-        if (c < 0x20 || c >= 0x7f)
-            (void)snprintf(escaped, sizeof(escaped), "\\u%04x", (unsigned int)c);
-        else if (c == '"' || c == '\\')
-            (void)snprintf(escaped, sizeof(escaped), "\\%c", c);
+        char escaped[JSON_ESCAPE_MAX];
+        json_escape(escaped, *p);
         if (!put_string(line, escaped))
             return false;
     }

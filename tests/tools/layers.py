@@ -21,6 +21,8 @@ HEADER_LAYER = {
     "clock": "base",
     "buf": "base",
     "log": "base",
+    "text": "base",
+    "json": "base",
     "reason": "core",
 }
 # A relay is moved bytes and ends of streams: it sees transports, not what they are made of.
