@@ -190,6 +190,10 @@ void config_print_explanation(FILE *out);
 
 /* ---- what sessions run with ---- */
 
+/* Where core counts; config only keeps the pointers. */
+struct stats_service;
+struct stats_upstream;
+
 struct listen_at {
     struct net_endpoint endpoint;
     char text[NET_TEXT_MAX];
@@ -198,7 +202,8 @@ struct listen_at {
 struct upstream {
     struct net_endpoint endpoint;
     char text[NET_TEXT_MAX];
-    struct tls_peer peer; /* tls:// only; its names are the service's */
+    struct tls_peer peer;         /* tls:// only; its names are the service's */
+    struct stats_upstream *stats; /* core's; NULL until it has the snapshot */
 };
 
 struct service {
@@ -210,6 +215,7 @@ struct service {
     struct tls_name *names;             /* of all upstreams */
     struct tls_profile *upstream_tls;   /* NULL: no tls:// upstream */
     struct tls_profile *downstream_tls; /* NULL: no tls:// listener */
+    struct stats_service *stats;        /* core's; NULL until it has the snapshot */
 };
 
 /* Immutable once made; shared by threads through its reference count. */

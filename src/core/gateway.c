@@ -142,6 +142,14 @@ static unsigned descriptors_left(void)
     return left > 2 ? (unsigned)left : 2;
 }
 
+static bool count_from_now(struct gateway *g, struct error *err)
+{
+    g->stats = stats_create(g->snapshot->workers);
+    if (g->stats == NULL)
+        return error_set(err, "no memory for statistics");
+    return stats_attach(g->stats, g->snapshot, err);
+}
+
 static bool start_beating(struct gateway *g, struct error *err)
 {
     g->group.heartbeat = &g->heartbeat;
@@ -197,7 +205,7 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     g->loop = loop_create(err);
     if (g->loop != NULL)
         watch_init(&g->watch, g->loop, reload_changed, g);
-    if (g->loop == NULL || !open_signals(g, err) ||
+    if (g->loop == NULL || !open_signals(g, err) || !count_from_now(g, err) ||
         (g->set = listen_set_create(snapshot, NULL, err)) == NULL ||
         (g->group.resolver = resolver_create(RESOLVER_THREADS, err)) == NULL ||
         !start_beating(g, err) || !start_workers(g, err)) {
@@ -247,6 +255,7 @@ void gateway_destroy(struct gateway **gateway)
     if (g->loop != NULL)
         loop_destroy(&g->loop);
     snapshot_unref(&g->snapshot);
+    stats_destroy(&g->stats);
     free(g);
     *gateway = NULL;
 }

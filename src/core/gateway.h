@@ -5,6 +5,7 @@
 
 #include "heartbeat.h"
 #include "listen_set.h"
+#include "stats.h"
 #include "watch.h"
 #include "worker.h"
 
@@ -24,6 +25,7 @@ struct gateway {
     struct heartbeat heartbeat;
     struct snapshot *snapshot;
     struct snapshot_source source;
+    struct stats *stats;
     struct worker_group group;
     struct listen_set *set;
     struct loop *loop; /* the main thread's */

@@ -150,7 +150,7 @@ void reload_begin(struct gateway *g, const char *why)
     } else if (!may_replace(g, next)) {
         refused(why, "the new configuration verifies less than the one in service", REMEDY_WEAKER);
         snapshot_unref(&next);
-    } else if (!move_to(g, next, &err)) {
+    } else if (!stats_attach(g->stats, next, &err) || !move_to(g, next, &err)) {
         refused(why, err.text, REMEDY_MEND);
         snapshot_unref(&next);
     } else {

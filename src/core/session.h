@@ -8,6 +8,7 @@
 #define ESCLUSA_CORE_SESSION_H
 
 #include "dial.h"
+#include "stats.h"
 #include "worker.h"
 
 #include <esclusa/reason.h>
@@ -25,7 +26,7 @@ enum session_state {
 
 /* Made when a session fails; logged and freed at the end. */
 struct failure {
-    const char *phase;
+    enum phase phase;
     bool handshake[RELAY_SIDES]; /* it was in the handshake with that side */
     char error[512];
     char remedy[512];
@@ -44,6 +45,7 @@ struct session {
     struct session *next, *previous; /* worker's list */
     struct snapshot *snapshot;
     const struct service *service;
+    struct stats_slot *stats; /* of its service, on its worker; may be NULL: stats.h */
     const struct listen_at *at;
     uint64_t id;
     enum session_state state;
@@ -83,6 +85,8 @@ void session_begin(struct worker *w, int fd, const struct net_addr *peer,
                    const struct listening *from);
 /* Moves to a state: its deadline starts, its entry runs. */
 void session_enter(struct session *s, enum session_state state);
+/* What it is at. */
+enum phase session_phase(const struct session *s);
 /* Absolute deadline of the current state. */
 void session_deadline(struct session *s, int64_t at_ms);
 void session_close(struct session *s, enum reason reason);

@@ -59,7 +59,7 @@ static const struct tls_failure *tls_failure_of(const struct session *s)
 static void log_failure(struct log_line *line, const struct session *s)
 {
     const struct tls_failure *f = tls_failure_of(s);
-    log_text(line, "phase", s->failure->phase);
+    log_text(line, "phase", phase_word(s->failure->phase));
     log_text(line, "error", s->failure->error);
     if (f != NULL) {
         log_given(line, "expected", f->expected);
