@@ -74,6 +74,7 @@ struct service_config {
     int64_t security_level, listen_security_level;
     /* both */
     int64_t tls_min, tls_max; /* enum tls_version */
+    int64_t required;         /* 0 or 1 */
     int64_t backlog;
     int64_t connect_timeout, handshake_timeout, idle_timeout, half_closed_timeout; /* ms */
     int64_t half_close;           /* enum half_close_policy */
@@ -91,6 +92,8 @@ struct config {
     int64_t log_level, log_format;
     int64_t max_handshakes;                  /* of consumers in progress */
     int64_t watch, allow_weaker;             /* 0 or 1 */
+    char *admin;                             /* an address; NULL: none */
+    int64_t admin_allow_remote;              /* 0 or 1 */
     int64_t watch_interval;                  /* ms */
     struct origin origins[OPTION_ROWS_MAX];  /* of the global settings */
     struct origin defaults[OPTION_ROWS_MAX]; /* of what the group `defaults` holds */

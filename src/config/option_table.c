@@ -363,6 +363,21 @@ const struct option_row option_table[] = {
     {FLAG(GLOBAL, allow_weaker), .default_text = "false",
      .help = "let a reload lower what a service verifies"},
 
+    {.heading = "Admin",
+     .name = "admin",
+     .type = OPTION_TEXT,
+     GLOBAL(admin),
+     .restart = true,
+     .argument = "ADDR",
+     .default_note = "off",
+     .help = "answer probes, metrics and questions by HTTP there: HOST:PORT, unix:/path or "
+             "unix:@name; a bare PORT is on 127.0.0.1"},
+    {FLAG(GLOBAL, admin_allow_remote), .restart = true, .default_text = "false",
+     .help = "let --admin be an address that is not loopback: whoever reaches it may read all "
+             "and drain"},
+    {FLAG(SERVICE, required), .default_text = "true",
+     .help = "the gateway is not ready while this service has no usable upstream"},
+
     {.heading = "Log",
      .name = "log_level",
      .type = OPTION_CHOICE,

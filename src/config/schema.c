@@ -450,6 +450,12 @@ void config_fini(struct config *c)
     for (size_t i = 0; i < c->service_count; i++) {
         service_config_fini(&c->services[i]);
     }
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option_row *row = &option_table[i];
+        if (row->scope == OPTION_GLOBAL && row->type == OPTION_TEXT) {
+            free(*text_at(row, c));
+        }
+    }
     free(c->services);
     free(c->file);
     text_list_clear(&c->files);

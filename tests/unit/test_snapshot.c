@@ -470,6 +470,7 @@ static void what_would_run(void **state)
                       "watch = true\n"
                       "watch_interval = 2s\n"
                       "allow_weaker = false\n"
+                      "admin_allow_remote = false\n"
                       "log_level = info\n"
                       "log_format = text\n"
                       "\n"
@@ -484,6 +485,7 @@ static void what_would_run(void **state)
                       "half_closed_timeout = 5m\n"
                       "half_close = tls13\n"
                       "missing_close_notify = reset\n"
+                      "required = true\n"
                       "tcp://127.0.0.1:8080 -> tcp://host:80 in plain\n"
                       "unix:/a\\x5cb -> tcp://host:80 in plain\n");
     snapshot_unref(&s);
@@ -498,12 +500,13 @@ static void the_same_as_json(void **state)
     assert_printed(
         s, "{\"settings\":{\"workers\":2,\"drain_timeout\":"
            "\"5s\",\"watch\":true,\"watch_interval\":\"2s\",\"allow_weaker\":false,"
+           "\"admin_allow_remote\":false,"
            "\"log_level\":\"info\",\"log_format\":\"text\"},\"services\":[{\"name\":\"default\","
            "\"settings\":{\"listen\":[\"8080\",\"unix:/a\\\"b\\u00c3\"],"
            "\"connect\":[\"tcp://host:80\"],\"warm_min\":0,\"backlog\":4096,"
            "\"connect_timeout\":\"10s\",\"handshake_timeout\":\"10s\","
            "\"idle_timeout\":\"1h\",\"half_closed_timeout\":\"5m\",\"half_close\":"
-           "\"on\",\"missing_close_notify\":\"reset\"},\"listeners\":[\"tcp://"
+           "\"on\",\"missing_close_notify\":\"reset\",\"required\":true},\"listeners\":[\"tcp://"
            "127.0.0.1:8080 -> tcp://host:80 in plain\",\"unix:/a\\\"b\\u00c3 -> "
            "tcp://host:80 in plain\"],\"warnings\":[],\"certificates\":[]}]}\n");
     snapshot_unref(&s);
