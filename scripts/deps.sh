@@ -9,7 +9,7 @@ set -euo pipefail
 export LC_ALL=C
 
 build=(gcc libc6-dev cmake ninja-build pkgconf libssl-dev openssl curl ca-certificates util-linux
-    libconfig-dev)
+    libconfig-dev libmicrohttpd-dev)
 # libc6-dev: gcc only recommends it. The peers of the end-to-end tests: redis, nginx, openssl, curl.
 tests=(libcmocka-dev python3 git procps iproute2 redis-server redis-tools nginx clang-format
     clang-tidy shellcheck)

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@ static struct {
 
 static pthread_mutex_t sink_mutex = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t dropped; /* lines, under the mutex */
+static atomic_uint_fast64_t dropped_ever;
 
 static const char *const level_words[] = {
     [LOG_LEVEL_ERROR] = "error",
@@ -217,10 +219,17 @@ static void write_line(const struct log_line *line)
         if (write_now(note.text, note.length))
             dropped = 0;
     }
-    if (dropped > 0 || !write_now(line->text, line->length))
+    if (dropped > 0 || !write_now(line->text, line->length)) {
         dropped++;
+        atomic_fetch_add_explicit(&dropped_ever, 1, memory_order_relaxed);
+    }
     pthread_mutex_unlock(&sink_mutex);
     errno = saved;
+}
+
+uint64_t log_lines_dropped(void)
+{
+    return atomic_load_explicit(&dropped_ever, memory_order_relaxed);
 }
 
 void log_end(struct log_line *line)

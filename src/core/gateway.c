@@ -1,6 +1,7 @@
 /* The gateway: listeners and workers, started together or not at all; signals; drain. Runs on the
  * main thread, which has a small loop of its own for signals and what the workers report. */
 #include "gateway.h"
+#include "admin.h"
 
 #include <esclusa/core.h>
 #include <esclusa/log.h>
@@ -77,7 +78,7 @@ static void on_ended(struct worker_group *group)
 
 /* ---- signals ---- */
 
-static void stop(struct gateway *g, const char *signal_name)
+void gateway_stop(struct gateway *g, const char *why)
 {
     g->stops++;
     atomic_store(&g->state, GATEWAY_DRAINING);
@@ -90,7 +91,7 @@ static void stop(struct gateway *g, const char *signal_name)
     }
     struct log_line line;
     log_begin(&line, LOG_LEVEL_INFO, g->stops == 1 ? "draining" : "stopping_now");
-    log_text(&line, "signal", signal_name);
+    log_text(&line, "signal", why);
     log_end(&line);
 }
 
@@ -103,7 +104,7 @@ static void on_signal(void *context, unsigned events)
         if (info.ssi_signo == SIGHUP)
             reload_begin(g, "SIGHUP");
         else
-            stop(g, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+            gateway_stop(g, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
     }
 }
 
@@ -128,14 +129,15 @@ static void raise_descriptor_limit(void)
     }
 }
 
-/* What is open now and a reserve (resolver, reload) are kept apart. */
-static unsigned descriptors_left(void)
+/* What is open now, what the admin endpoint may need and a reserve (resolver, reload) are kept
+ * apart. */
+static unsigned descriptors_left(int kept)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
         limit.rlim_cur > INT_MAX)
         return INT_MAX;
-    int open = DESCRIPTOR_RESERVE;
+    int open = DESCRIPTOR_RESERVE + kept;
     for (int fd = 0; fd < (int)limit.rlim_cur && fd < 65536; fd++)
         open += fcntl(fd, F_GETFD) != -1;
     int left = (int)limit.rlim_cur - open;
@@ -148,6 +150,18 @@ static bool count_from_now(struct gateway *g, struct error *err)
     if (g->stats == NULL)
         return error_set(err, "no memory for statistics");
     return stats_attach(g->stats, g->snapshot, err);
+}
+
+static bool open_admin(struct gateway *g, struct error *err)
+{
+    if (g->snapshot->config.admin == NULL)
+        return true;
+    listing_init(&g->listing, &g->group);
+    g->failures = failures_create();
+    g->group.failures = g->failures;
+    if (g->failures == NULL)
+        return error_set(err, "no memory for the admin endpoint");
+    return admin_start(g, err);
 }
 
 static bool start_beating(struct gateway *g, struct error *err)
@@ -172,7 +186,7 @@ static bool start_workers(struct gateway *g, struct error *err)
         g->group.count = i + 1;
         heartbeat_watch(&g->heartbeat, i, g->group.workers[i].loop);
     }
-    g->group.descriptors = descriptors_left();
+    g->group.descriptors = descriptors_left(admin_descriptors(g));
     worker_group_limits(&g->group, g->snapshot);
     for (unsigned i = 0; i < count; i++) {
         if (!worker_start(&g->group.workers[i], err))
@@ -191,6 +205,7 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     }
     g->signal_fd = -1;
     g->snapshot = snapshot_ref(snapshot);
+    facts_init(&g->facts, snapshot);
     if (source != NULL)
         g->source = *source;
     g->group.on_moved = on_moved;
@@ -206,9 +221,10 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     if (g->loop != NULL)
         watch_init(&g->watch, g->loop, reload_changed, g);
     if (g->loop == NULL || !open_signals(g, err) || !count_from_now(g, err) ||
+        !start_beating(g, err) || !open_admin(g, err) ||
         (g->set = listen_set_create(snapshot, NULL, err)) == NULL ||
         (g->group.resolver = resolver_create(RESOLVER_THREADS, err)) == NULL ||
-        !start_beating(g, err) || !start_workers(g, err)) {
+        !start_workers(g, err)) {
         gateway_destroy(&g);
         return NULL;
     }
@@ -230,6 +246,7 @@ void gateway_destroy(struct gateway **gateway)
     struct gateway *g = *gateway;
     if (g == NULL)
         return;
+    admin_stop(g);
     for (unsigned i = 0; i < g->group.count; i++) { /* not started, or ended: nothing comes of it */
         worker_post_kill(&g->group.workers[i]);
         worker_post_finish(&g->group.workers[i]);
@@ -240,7 +257,9 @@ void gateway_destroy(struct gateway **gateway)
     }
     for (unsigned i = 0; i < g->group.count; i++)
         worker_fini(&g->group.workers[i]);
+    listing_fini(&g->listing);
     heartbeat_fini(&g->heartbeat);
+    failures_destroy(&g->failures);
     free(g->group.workers);
     resolver_destroy(&g->group.resolver);
     reload_fini(g);
@@ -255,6 +274,7 @@ void gateway_destroy(struct gateway **gateway)
     if (g->loop != NULL)
         loop_destroy(&g->loop);
     snapshot_unref(&g->snapshot);
+    facts_fini(&g->facts);
     stats_destroy(&g->stats);
     free(g);
     *gateway = NULL;

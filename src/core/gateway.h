@@ -3,8 +3,11 @@
 #ifndef ESCLUSA_CORE_GATEWAY_H
 #define ESCLUSA_CORE_GATEWAY_H
 
+#include "facts.h"
+#include "failures.h"
 #include "heartbeat.h"
 #include "listen_set.h"
+#include "listing.h"
 #include "stats.h"
 #include "watch.h"
 #include "worker.h"
@@ -26,6 +29,13 @@ struct gateway {
     struct snapshot *snapshot;
     struct snapshot_source source;
     struct stats *stats;
+    struct facts facts;
+    /* for the admin endpoint; NULL without one */
+    struct admin *admin;
+    struct failures *failures;
+    struct listing listing;
+    unsigned pages; /* of /sessions that may be asked for now; the admin's thread alone */
+    int64_t pages_filled_ms;
     struct worker_group group;
     struct listen_set *set;
     struct loop *loop; /* the main thread's */
@@ -41,6 +51,9 @@ struct gateway {
     char again_why[RELOAD_WHY_MAX]; /* asked for meanwhile; "": no */
     struct watch watch;
 };
+
+/* gateway.c: at the first call drains, at the second ends every session now. why: for the log. */
+void gateway_stop(struct gateway *g, const char *why);
 
 /* gateway_log.c: a line for each listener, each service whose upstream is not verified, and each
  * TLS profile that let something pass under a policy of "report". */

@@ -10,8 +10,9 @@
 #define REMEDY_WEAKER                                                                              \
     "the old configuration stays in service; set allow_weaker = true for this reload, or restart"
 
-static void refused(const char *why, const char *error, const char *remedy)
+static void refused(struct gateway *g, const char *why, const char *error, const char *remedy)
 {
+    facts_reload_failed(&g->facts, why, error);
     struct log_line line;
     log_begin(&line, LOG_LEVEL_ERROR, "reload_failed");
     log_text(&line, "why", why);
@@ -146,12 +147,13 @@ void reload_begin(struct gateway *g, const char *why)
     error_init(&err);
     struct snapshot *next = load(g, &err);
     if (next == NULL) {
-        refused(why, err.text, REMEDY_MEND);
+        refused(g, why, err.text, REMEDY_MEND);
     } else if (!may_replace(g, next)) {
-        refused(why, "the new configuration verifies less than the one in service", REMEDY_WEAKER);
+        refused(g, why, "the new configuration verifies less than the one in service",
+                REMEDY_WEAKER);
         snapshot_unref(&next);
     } else if (!stats_attach(g->stats, next, &err) || !move_to(g, next, &err)) {
-        refused(why, err.text, REMEDY_MEND);
+        refused(g, why, err.text, REMEDY_MEND);
         snapshot_unref(&next);
     } else {
         keep_to_files_of(g, next);
@@ -185,6 +187,7 @@ void reload_end(struct loop_message *moved)
     snapshot_diff(g->snapshot, g->next_snapshot, log_change, NULL);
     gateway_log_reported(g->snapshot);
     adopt(g);
+    facts_reloaded(&g->facts, g->snapshot, g->reload_why);
     worker_group_limits(&g->group, g->snapshot);
     watch_as_configured(g);
     struct log_line line;

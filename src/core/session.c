@@ -1,5 +1,6 @@
 /* The life of a session: the table of its states, and the one way out. */
 #include "session.h"
+#include "failures.h"
 
 #include <esclusa/clock.h>
 #include <esclusa/net.h>
@@ -227,6 +228,7 @@ void session_close(struct session *s, enum reason reason)
     stats_ended(s->stats, s->failure != NULL ? s->failure->phase : session_phase(s), reason,
                 clock_us() - s->began_us);
     connect_note(s);
+    session_note_failure(s);
     session_log(s);
     dial_destroy(&s->dial);
     session_enter(s, SESSION_LINGER);

@@ -125,6 +125,8 @@ void linger_event(struct session *s, enum relay_side side, unsigned events);
 void linger_tick(struct session *s);
 
 /* session_log.c */
+/* Of the transport whose failure explains the end; NULL: none does. */
+const struct tls_failure *session_tls_failure(const struct session *s);
 void session_log(const struct session *s);
 
 #endif

@@ -9,6 +9,7 @@ RANK = {
     "relay": 5,
     "transport": 4,
     "tls": 3,
+    "http": 3,
     "net": 2,
     "event": 2,
     "base": 1,
@@ -52,6 +53,8 @@ def library_complaint(path, name):
             return "OpenSSL is met only under src/tls and in src/transport/tp_tls.c"
     if name == "libconfig.h" and text != "src/config/parse.c":
         return "libconfig is met only in src/config/parse.c"
+    if name == "microhttpd.h" and text != "src/http/http.c":
+        return "libmicrohttpd is met only in src/http/http.c"
     if path.parts[:2] == ("src", "relay") and name in ("sys/socket.h", "sys/epoll.h"):
         return "the relay knows no sockets and no epoll"
     return None
@@ -113,6 +116,7 @@ def clean(root, put):
     put(root, "src/transport/tp_tls.c", "#include <openssl/ssl.h>\n#include <esclusa/tls.h>\n")
     put(root, "src/tls/verify.c", "#include <openssl/x509.h>\n#include <esclusa/error.h>\n")
     put(root, "src/config/parse.c", "#include <libconfig.h>\n")
+    put(root, "src/http/http.c", "#include <microhttpd.h>\n#include <esclusa/net.h>\n")
     put(root, "src/relay/pump.c", "#include <esclusa/transport.h>\n")
 
 
@@ -137,6 +141,8 @@ def seeds(put):
          "OpenSSL is met"),
         ("libconfig elsewhere", file("src/config/schema.c", "#include <libconfig.h>\n"),
          "libconfig is met"),
+        ("libmicrohttpd elsewhere", file("src/core/admin.c", "#include <microhttpd.h>\n"),
+         "libmicrohttpd is met"),
         ("another folder's private header", file("src/core/x.c",
                                                  '#include "../tls/tls_internal.h"\n'),
          "leaves its folder"),
