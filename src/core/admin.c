@@ -187,7 +187,7 @@ bool admin_start(struct gateway *g, struct error *err)
     a->drain.callback = drain_asked;
     if (!net_endpoint_parse(&a->at, address, NET_LISTEN, err) ||
         !listener_open(&a->at, BACKLOG, &a->fd, err)) {
-        error_prefix(err, "admin: ");
+        error_prefix(err, "admin");
         return false;
     }
     a->http = http_server_create(a->fd, routes, g, err);

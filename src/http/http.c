@@ -26,6 +26,7 @@
 struct place {
     int fd; /* -1: free */
     bool cut;
+    uint64_t number; /* the lower, the older: many may come within a millisecond */
     int64_t since_ms;
 };
 
@@ -37,6 +38,7 @@ struct http_server {
     int listen_fd, wake_fd, epoll_fd;
     atomic_bool stopping;
     int64_t rests_until_ms;
+    uint64_t accepted;
     struct place places[HTTP_CONNECTIONS_MAX];
 };
 
@@ -207,7 +209,7 @@ static void cut_oldest(struct http_server *s)
         struct place *p = &s->places[i];
         if (p->fd >= 0 && p->cut)
             return; /* one is on its way out */
-        if (p->fd >= 0 && (oldest == NULL || p->since_ms < oldest->since_ms))
+        if (p->fd >= 0 && (oldest == NULL || p->number < oldest->number))
             oldest = p;
     }
     if (oldest != NULL)
@@ -219,7 +221,8 @@ static void take(struct http_server *s)
     for (int taken = 0; taken < HTTP_CONNECTIONS_MAX; taken++) {
         struct place *p = place_of(s, -1);
         if (p == NULL) {
-            cut_oldest(s); /* whoever waits gets its place in the next turn */
+            if (taken == 0) /* somebody waits, and gets the place in a later turn */
+                cut_oldest(s);
             return;
         }
         int fd = -1, why = 0;
@@ -231,7 +234,7 @@ static void take(struct http_server *s)
             return;
         if (status == ACCEPT_RETRY)
             continue;
-        *p = (struct place){.fd = fd, .since_ms = clock_ms()};
+        *p = (struct place){.fd = fd, .number = s->accepted++, .since_ms = clock_ms()};
         if (MHD_add_connection(s->daemon, fd, &peer.u.sa, peer.length) != MHD_YES)
             p->fd = -1; /* and it is closed */
     }
