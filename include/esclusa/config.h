@@ -76,6 +76,7 @@ struct service_config {
     int64_t security_level, listen_security_level;
     /* both */
     int64_t tls_min, tls_max; /* enum tls_version */
+    int64_t required;         /* 0 or 1 */
     int64_t backlog;
     int64_t connect_timeout, handshake_timeout, idle_timeout, half_closed_timeout; /* ms */
     int64_t max_lifetime;                                                          /* ms; 0: none */
@@ -102,6 +103,8 @@ struct config {
     bool show_sandbox;             /* `esclusa check --sandbox` */
     int64_t keep_bind, core_dumps; /* 0 or 1 */
     struct text_list sandbox_read, sandbox_write;
+    char *admin;                             /* an address; NULL: none */
+    int64_t admin_allow_remote;              /* 0 or 1 */
     struct origin origins[OPTION_ROWS_MAX];  /* of the global settings */
     struct origin defaults[OPTION_ROWS_MAX]; /* of what the group `defaults` holds */
     struct service_config *services;
@@ -201,6 +204,10 @@ void config_print_explanation(FILE *out);
 
 /* ---- what sessions run with ---- */
 
+/* Where core counts; config only keeps the pointers. */
+struct stats_service;
+struct stats_upstream;
+
 struct listen_at {
     struct net_endpoint endpoint;
     char text[NET_TEXT_MAX];
@@ -209,7 +216,8 @@ struct listen_at {
 struct upstream {
     struct net_endpoint endpoint;
     char text[NET_TEXT_MAX];
-    struct tls_peer peer; /* tls:// only; its names are the service's */
+    struct tls_peer peer;         /* tls:// only; its names are the service's */
+    struct stats_upstream *stats; /* core's; NULL until it has the snapshot */
 };
 
 struct service {
@@ -222,6 +230,7 @@ struct service {
     struct tls_name *names;                  /* of all upstreams */
     struct tls_profile *upstream_tls;        /* NULL: no tls:// upstream */
     struct tls_profile *downstream_tls;      /* NULL: no tls:// listener */
+    struct stats_service *stats;             /* core's; NULL until it has the snapshot */
 };
 
 /* Immutable once made; shared by threads through its reference count. */

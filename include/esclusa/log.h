@@ -47,6 +47,9 @@ void log_flag(struct log_line *line, const char *key, bool value);
  * through is preceded by how many were ("log_dropped"). */
 void log_end(struct log_line *line);
 
+/* Lines that were dropped since the start. Any thread. */
+uint64_t log_lines_dropped(void);
+
 /* begin, text "message", end. */
 void log_message(enum log_level level, const char *event, const char *format, ...)
     PRINTF_LIKE(3, 4);

@@ -10,6 +10,7 @@
 
 #include <esclusa/error.h>
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -101,11 +102,19 @@ struct tls_certificate {
     char subject[256];    /* "CN=x, O=y", escaped */
     char serial[64];      /* hexadecimal; RFC 5280 4.1.2.2: at most 20 octets */
     char not_after[64];   /* "2026-01-27 12:00:00 UTC" */
+    int64_t not_after_s;  /* seconds since the epoch */
     int64_t seconds_left; /* negative: it has expired */
 };
 void tls_profile_certificates(const struct tls_profile *profile,
                               void (*callback)(void *context, const struct tls_certificate *c),
                               void *context);
+/* The same for its revocation lists. next_update_s: seconds since the epoch; 0: it says none. */
+struct tls_crl {
+    char issuer[256]; /* escaped */
+    int64_t next_update_s;
+};
+void tls_profile_crls(const struct tls_profile *profile,
+                      void (*callback)(void *context, const struct tls_crl *crl), void *context);
 /* They accept the same peers: settings, anchors, revocation lists and rules are equal by content.
  */
 bool tls_profile_same_rules(const struct tls_profile *a, const struct tls_profile *b);
@@ -122,11 +131,21 @@ struct tls_name {
 /* Takes a host name (a trailing dot is dropped), an IP literal without brackets, or a URI. */
 bool tls_name_set(struct tls_name *name, const char *text, struct error *err) WARN_UNUSED;
 
+/* What an upstream showed last, in a full handshake, whether it was accepted or not: seconds since
+ * the epoch, 0 before there was one. Any thread. */
+struct tls_seen {
+    atomic_int_fast64_t seen_s;
+    atomic_int_fast64_t leaf_not_after_s;
+    atomic_int_fast64_t chain_not_after_s; /* the first end in the chain: as it was verified, or as
+                                              it was sent where that failed */
+};
+
 /* Who the upstream must be. Immutable while sessions run. */
 struct tls_peer {
     struct tls_name server_name;  /* SNI; sent if it is a DNS name (RFC 6066 3) */
     const struct tls_name *names; /* the leaf must bear one of these; at least one */
     size_t name_count;
+    struct tls_seen *seen; /* where that is kept, for the peer's life; NULL: it is not */
     uint64_t id; /* unique within the snapshot: sessions of one are never resumed with another */
 };
 
@@ -147,6 +166,7 @@ struct tls_info {
     bool resumed;
 };
 void tls_session_info(struct ssl_st *ssl, struct tls_info *info);
+bool tls_session_resumed(const struct ssl_st *ssl);
 
 /* What a policy of "report", or strictness, let pass in this session: "pins: ...; names: ...", for
  * the log; NULL: nothing. Lives as long as the session. */
@@ -220,6 +240,7 @@ struct tls_failure {
     char names[512];   /* the names the leaf bears: "DNS:a, IP:192.0.2.1"; bounded; "" unknown */
     char subject[256]; /* of the certificate that was refused */
     char issuer[256];
+    char chain[512]; /* subjects of what the peer sent, leaf first, a newline between; "" unknown */
     char remedy[512]; /* what would fix it, naming the option; "" where that is not known */
 };
 

@@ -23,6 +23,12 @@ int64_t clock_us(void)
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+int64_t clock_wall_us(void)
+{
+    struct timespec t = now(CLOCK_REALTIME);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 void clock_wall(char *dst, size_t size)
 {
     struct timespec t = now(CLOCK_REALTIME);

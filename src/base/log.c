@@ -1,4 +1,5 @@
 #include <esclusa/clock.h>
+#include <esclusa/json.h>
 #include <esclusa/log.h>
 #include <esclusa/str.h>
 
@@ -7,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,6 +25,7 @@ static struct {
 
 static pthread_mutex_t sink_mutex = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t dropped; /* lines, under the mutex */
+static atomic_uint_fast64_t dropped_ever;
 
 static const char *const level_words[] = {
     [LOG_LEVEL_ERROR] = "error",
@@ -80,19 +83,13 @@ static bool put_text_value(struct log_line *line, const char *value)
     return put_string(line, "\"");
 }
 
-/* RFC 8259 section 7. A byte above 127 is given as the code point of the same number: what a peer
- * sends need not be UTF-8, and the line must be valid all the same. */
 static bool put_json_value(struct log_line *line, const char *value)
 {
     if (!put_string(line, "\""))
         return false;
     for (const char *p = value; *p != '\0'; p++) {
-        unsigned char c = (unsigned char)*p;
-        char escaped[8] = {*p, '\0'};
-        if (c < 0x20 || c >= 0x7f)
-            (void)snprintf(escaped, sizeof(escaped), "\\u%04x", (unsigned int)c);
-        else if (c == '"' || c == '\\')
-            (void)snprintf(escaped, sizeof(escaped), "\\%c", c);
+        char escaped[JSON_ESCAPE_MAX];
+        json_escape(escaped, *p);
         if (!put_string(line, escaped))
             return false;
     }
@@ -222,10 +219,17 @@ static void write_line(const struct log_line *line)
         if (write_now(note.text, note.length))
             dropped = 0;
     }
-    if (dropped > 0 || !write_now(line->text, line->length))
+    if (dropped > 0 || !write_now(line->text, line->length)) {
         dropped++;
+        atomic_fetch_add_explicit(&dropped_ever, 1, memory_order_relaxed);
+    }
     pthread_mutex_unlock(&sink_mutex);
     errno = saved;
+}
+
+uint64_t log_lines_dropped(void)
+{
+    return atomic_load_explicit(&dropped_ever, memory_order_relaxed);
 }
 
 void log_end(struct log_line *line)

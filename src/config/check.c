@@ -236,6 +236,48 @@ static bool check_global(const struct config *c, const struct checked *services,
     return true;
 }
 
+/* Who connects there is not asked for a password. A name may be any address tomorrow. */
+static bool check_admin(const struct config *c, const struct checked *services, struct error *err)
+{
+    const struct origin *at = &c->origins[option_by_name("admin") - option_table];
+    struct net_endpoint admin;
+    struct net_addr address;
+    struct error reason;
+    error_init(&reason);
+    const struct origin *remote = &c->origins[option_by_name("admin_allow_remote") - option_table];
+    if (c->admin == NULL) {
+        return remote->kind == ORIGIN_NONE ||
+               config_complain(err, remote, "admin_allow_remote", NULL,
+                               "would not be used, as there is no {admin}; leave it out", NULL);
+    }
+    if (!net_endpoint_parse(&admin, c->admin, NET_LISTEN, &reason)) {
+        return config_blame(err, at, "admin", &reason);
+    }
+    if (admin.scheme == NET_TLS) {
+        return config_complain(err, at, "admin", c->admin,
+                               "there is no TLS here; give a loopback address or a unix path",
+                               NULL);
+    }
+    const bool local =
+        admin.scheme == NET_UNIX || (endpoint_addr(&admin, &address) && is_loopback(&address));
+    if (!local && !c->admin_allow_remote) {
+        return config_complain(err, at, "admin", c->admin,
+                               "not a loopback address, and there is no password: whoever reaches "
+                               "it may drain the gateway; give a loopback address or a unix path, "
+                               "or set {admin_allow_remote} to true",
+                               NULL);
+    }
+    for (size_t n = 0; n < c->service_count; n++) {
+        for (size_t i = 0; i < c->services[n].listen.count; i++) {
+            if (listeners_clash(&services[n].listen[i], &admin)) {
+                return config_complain(err, at, "admin", c->admin,
+                                       "also the address of a listener; give each its own", NULL);
+            }
+        }
+    }
+    return true;
+}
+
 /* ---- a service ---- */
 
 /* The name that each tls:// upstream must bear. */
@@ -322,7 +364,8 @@ static bool check_all(const struct config *c, struct checked *services, struct e
             }
         }
     }
-    return check_defaults(c, services, err) && check_global(c, services, err);
+    return check_defaults(c, services, err) && check_global(c, services, err) &&
+           check_admin(c, services, err);
 }
 
 bool config_check(const struct config *c, struct error *err)

@@ -23,8 +23,6 @@ static const struct special_word special_words[] = {
     {"--explain", 0, SPECIAL_EXPLAIN, NULL, NULL},
     {"--config", 0, SPECIAL_CONFIG, "FILE", NULL},
     {"--format", 0, SPECIAL_FORMAT, "text|json", NULL},
-    {"--admin", 0, SPECIAL_HELP, NULL,
-     "is not supported yet: leave it out; the log says how each session ended"},
     {"--insecure-skip-verify", 0, SPECIAL_HELP, NULL,
      "is no option of the command line: it exists in a service's block of a config file only, as "
      "insecure_skip_verify = true; give the upstream's CA with --ca instead"},

@@ -445,6 +445,22 @@ const struct option_row option_table[] = {
      .default_text = "false",
      .help = "let the process be dumped and debugged, which shows its keys"},
 
+    {.heading = "Admin",
+     .name = "admin",
+     .type = OPTION_TEXT,
+     GLOBAL(admin),
+     .restart = true,
+     .written = true,
+     .argument = "ADDR",
+     .default_note = "off",
+     .help = "answer probes, metrics and questions by HTTP there: HOST:PORT, unix:/path or "
+             "unix:@name; a bare PORT is on 127.0.0.1"},
+    {FLAG(GLOBAL, admin_allow_remote), .restart = true, .default_text = "false",
+     .help = "let --admin be an address that is not loopback: whoever reaches it may read all "
+             "and drain"},
+    {FLAG(SERVICE, required), .default_text = "true",
+     .help = "the gateway is not ready while this service has no usable upstream"},
+
     {.heading = "Log",
      .name = "log_level",
      .type = OPTION_CHOICE,

@@ -1,6 +1,7 @@
 /* What `esclusa check` prints, as text or as JSON: the settings in effect, what each listener does,
  * and the certificates with their ends. */
 #include <esclusa/config.h>
+#include <esclusa/json.h>
 #include <esclusa/str.h>
 
 #include "config_internal.h"
@@ -201,17 +202,13 @@ static void text_service(const struct snapshot *s, const struct service *service
 
 /* ---- JSON: RFC 8259 ---- */
 
-/* Pure ASCII, as in the log: any byte that is not is \u00XX. */
 static void json_string(FILE *out, const char *text)
 {
     fputc('"', out);
     for (; *text != '\0'; text++) {
-        const unsigned char c = (unsigned char)*text;
-        if (c < 0x20 || c >= 0x7f) {
-            fprintf(out, "\\u%04x", c);
-        } else {
-            fprintf(out, c == '"' || c == '\\' ? "\\%c" : "%c", c);
-        }
+        char escaped[JSON_ESCAPE_MAX];
+        json_escape(escaped, *text);
+        fputs(escaped, out);
     }
     fputc('"', out);
 }

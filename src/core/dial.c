@@ -1,5 +1,6 @@
 /* Candidate after candidate, address after address, until one is connected and verified. */
 #include "dial.h"
+#include "stats.h"
 
 #include <esclusa/clock.h>
 #include <esclusa/str.h>
@@ -25,6 +26,11 @@ static const struct service_config *config_of(const struct dial *d)
     return d->order.service->config;
 }
 
+static struct stats_slot *slot_of(const struct dial *d)
+{
+    return stats_slot(d->order.service, d->order.worker->index);
+}
+
 static int64_t now_of(const struct dial *d)
 {
     return loop_now(d->order.worker->loop);
@@ -37,6 +43,9 @@ static void end(struct dial *d, enum reason reason, const char *error, const cha
     timer_clear(d->order.worker->loop, &d->timer);
     d->is_over = true;
     d->reason = reason;
+    if (d->upstream != NULL && !d->exhausted) /* else it has been counted */
+        stats_upstream_tried(d->upstream->stats, reason);
+    stats_service_tried(d->order.service->stats, reason);
     d->remedy = remedy;
     (void)str_copy(d->error, sizeof d->error, error);
     d->order.over(d->order.context);
@@ -65,19 +74,20 @@ static bool deadline(struct dial *d, int64_t at_ms)
     return false;
 }
 
-const char *dial_phase_word(const struct dial *d)
+enum phase dial_phase_of(const struct dial *d)
 {
-    static const char *const words[] = {[DIAL_CHOOSE] = "choose",
-                                        [DIAL_RESOLVE] = "resolve",
-                                        [DIAL_CONNECT] = "connect",
-                                        [DIAL_HANDSHAKE] = "upstream_handshake"};
-    return words[d->phase];
+    static const enum phase phases[] = {[DIAL_CHOOSE] = PHASE_CHOOSE,
+                                        [DIAL_RESOLVE] = PHASE_RESOLVE,
+                                        [DIAL_CONNECT] = PHASE_CONNECT,
+                                        [DIAL_HANDSHAKE] = PHASE_UPSTREAM_HANDSHAKE};
+    return phases[d->phase];
 }
 
 /* ---- failures that let the next one be tried ---- */
 
 static void remember(struct dial *d, enum reason reason, const char *text)
 {
+    d->candidate_reason = reason;
     if (d->first_reason == REASON_NONE)
         d->first_reason = reason;
     size_t length = strlen(d->first_error);
@@ -105,6 +115,7 @@ static const char *remedy_of(enum reason reason)
 
 static void next_candidate(struct dial *d)
 {
+    stats_upstream_tried(d->upstream->stats, d->candidate_reason);
     d->candidate++;
     if (d->candidate < d->order.candidates) {
         choose(d);
@@ -203,6 +214,7 @@ static void resolve_deadline(struct dial *d)
 static void connected(struct dial *d, bool reset)
 {
     d->connect_us = clock_us() - d->phase_began_us;
+    stats_observe(slot_of(d), STATS_CONNECT, d->connect_us);
     bool tls = d->upstream->endpoint.scheme == NET_TLS;
     sock_tune(d->fd);
     struct worker *w = d->order.worker;
@@ -325,6 +337,9 @@ static void handshake_event(struct dial *d)
     switch (t->ops->handshake(t)) {
     case TP_OK:
         d->handshake_us = clock_us() - d->phase_began_us;
+        stats_observe(slot_of(d), STATS_UPSTREAM_HANDSHAKE, d->handshake_us);
+        stats_add(slot_of(d),
+                  tls_session_resumed(t->ssl) ? STATS_UPSTREAM_RESUMED : STATS_UPSTREAM_FULL, 1);
         end(d, REASON_NONE, "", NULL);
         return;
     case TP_AGAIN:

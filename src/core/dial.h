@@ -8,6 +8,7 @@
 #ifndef ESCLUSA_CORE_DIAL_H
 #define ESCLUSA_CORE_DIAL_H
 
+#include "phase.h"
 #include "worker.h"
 
 #include <esclusa/reason.h>
@@ -55,6 +56,7 @@ struct dial {
     int fd; /* connecting; -1 when the transport owns it, or none */
     int64_t phase_began_us;
     struct timer timer;
+    enum reason candidate_reason; /* the last failure of the candidate */
     /* The first failure that let another address or candidate be tried. */
     enum reason first_reason;
     char first_error[256];
@@ -72,7 +74,7 @@ static inline bool dial_ok(const struct dial *d)
 {
     return d->is_over && d->reason == REASON_NONE;
 }
-const char *dial_phase_word(const struct dial *d);
+enum phase dial_phase_of(const struct dial *d);
 /* What the loop is to wait for after a handshake said TP_AGAIN: its wish, and a hang-up. */
 unsigned handshake_interest(const struct transport *t);
 

@@ -1,6 +1,7 @@
 /* The gateway: listeners and workers, started together or not at all. Runs on the
  * main thread, which has a small loop of its own for signals and what the workers report. */
 #include "gateway.h"
+#include "admin.h"
 #include "program.h"
 
 #include <esclusa/core.h>
@@ -66,18 +67,39 @@ static void raise_descriptor_limit(void)
     }
 }
 
-/* What is open now and a reserve (resolver, reload) are kept apart. */
-static unsigned descriptors_left(void)
+/* What is open now, what the admin endpoint may need and a reserve (resolver, reload) are kept
+ * apart. */
+static unsigned descriptors_left(int kept)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
         limit.rlim_cur > INT_MAX)
         return INT_MAX;
-    int open = DESCRIPTOR_RESERVE;
+    int open = DESCRIPTOR_RESERVE + kept;
     for (int fd = 0; fd < (int)limit.rlim_cur && fd < 65536; fd++)
         open += fcntl(fd, F_GETFD) != -1;
     int left = (int)limit.rlim_cur - open;
     return left > 2 ? (unsigned)left : 2;
+}
+
+static bool count_from_now(struct gateway *g, struct error *err)
+{
+    g->stats = stats_create(g->snapshot->workers);
+    if (g->stats == NULL)
+        return error_set(err, "no memory for statistics");
+    return stats_attach(g->stats, g->snapshot, err);
+}
+
+static bool open_admin(struct gateway *g, struct error *err)
+{
+    if (g->snapshot->config.admin == NULL)
+        return true;
+    listing_init(&g->listing, &g->group);
+    g->failures = failures_create();
+    g->group.failures = g->failures;
+    if (g->failures == NULL)
+        return error_set(err, "no memory for the admin endpoint");
+    return admin_start(g, err);
 }
 
 static bool start_beating(struct gateway *g, struct error *err)
@@ -102,7 +124,7 @@ static bool start_workers(struct gateway *g, struct error *err)
         g->group.count = i + 1;
         heartbeat_watch(&g->heartbeat, i, g->group.workers[i].loop);
     }
-    g->group.descriptors = descriptors_left();
+    g->group.descriptors = descriptors_left(admin_descriptors(g));
     worker_group_limits(&g->group, g->snapshot);
     for (unsigned i = 0; i < count; i++) {
         if (!worker_start(&g->group.workers[i], err))
@@ -122,6 +144,7 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     g->signal_fd = -1;
     g->snapshot = snapshot_ref(snapshot);
     sandbox_plan_init(&g->sandbox, SANDBOX_OFF);
+    facts_init(&g->facts, snapshot);
     if (source != NULL)
         g->source = *source;
     g->group.on_moved = on_moved;
@@ -140,12 +163,13 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     drain_init(g);
     upgrade_init(g);
     supervise_open(g);
-    if (g->loop == NULL || !signals_open(g, err) ||
+    if (g->loop == NULL || !signals_open(g, err) || !count_from_now(g, err) ||
         (g->set = listen_set_create(snapshot, NULL, program_inherited(g->source.program), err)) ==
             NULL ||
-        (g->source.confine && !confine_enter(g, err)) ||
+        (g->source.confine && !confine_enter(g, err)) || !start_beating(g, err) ||
+        !open_admin(g, err) ||
         (g->group.resolver = resolver_create(RESOLVER_THREADS, err)) == NULL ||
-        !start_beating(g, err) || !start_workers(g, err)) {
+        !start_workers(g, err)) {
         gateway_destroy(&g);
         return NULL;
     }
@@ -174,6 +198,7 @@ void gateway_destroy(struct gateway **gateway)
     struct gateway *g = *gateway;
     if (g == NULL)
         return;
+    admin_stop(g);
     for (unsigned i = 0; i < g->group.count; i++) { /* not started, or ended: nothing comes of it */
         worker_post_kill(&g->group.workers[i]);
         worker_post_finish(&g->group.workers[i]);
@@ -184,7 +209,9 @@ void gateway_destroy(struct gateway **gateway)
     }
     for (unsigned i = 0; i < g->group.count; i++)
         worker_fini(&g->group.workers[i]);
+    listing_fini(&g->listing);
     heartbeat_fini(&g->heartbeat);
+    failures_destroy(&g->failures);
     free(g->group.workers);
     resolver_destroy(&g->group.resolver);
     reload_fini(g);
@@ -200,6 +227,8 @@ void gateway_destroy(struct gateway **gateway)
         loop_destroy(&g->loop);
     snapshot_unref(&g->snapshot);
     sandbox_plan_fini(&g->sandbox);
+    facts_fini(&g->facts);
+    stats_destroy(&g->stats);
     free(g);
     *gateway = NULL;
 }

@@ -3,9 +3,13 @@
 #ifndef ESCLUSA_CORE_GATEWAY_H
 #define ESCLUSA_CORE_GATEWAY_H
 
+#include "facts.h"
+#include "failures.h"
 #include "heartbeat.h"
 #include "listen_set.h"
+#include "listing.h"
 #include "notify.h"
+#include "stats.h"
 #include "upgrade.h"
 #include "watch.h"
 #include "worker.h"
@@ -27,6 +31,14 @@ struct gateway {
     struct heartbeat heartbeat;
     struct snapshot *snapshot;
     struct snapshot_source source;
+    struct stats *stats;
+    struct facts facts;
+    /* for the admin endpoint; NULL without one */
+    struct admin *admin;
+    struct failures *failures;
+    struct listing listing;
+    unsigned pages; /* of /sessions that may be asked for now; the admin's thread alone */
+    int64_t pages_filled_ms;
     struct worker_group group;
     struct listen_set *set;
     struct loop *loop; /* the main thread's */

@@ -18,6 +18,7 @@
 static void refused(struct gateway *g, const char *why, const char *error, const char *remedy)
 {
     supervise_reloaded(g, error);
+    facts_reload_failed(&g->facts, why, error);
     struct log_line line;
     log_begin(&line, LOG_LEVEL_ERROR, "reload_failed");
     log_text(&line, "why", why);
@@ -188,7 +189,7 @@ void reload_begin(struct gateway *g, const char *why)
         refused(g, why, "the new configuration verifies less than the one in service",
                 REMEDY_WEAKER);
         snapshot_unref(&next);
-    } else if (!move_to(g, next, &err)) {
+    } else if (!stats_attach(g->stats, next, &err) || !move_to(g, next, &err)) {
         refused(g, why, err.text, REMEDY_MEND);
         snapshot_unref(&next);
     } else {
@@ -223,6 +224,7 @@ void reload_end(struct loop_message *moved)
     snapshot_diff(g->snapshot, g->next_snapshot, log_change, NULL);
     gateway_log_reported(g->snapshot);
     adopt(g);
+    facts_reloaded(&g->facts, g->snapshot, g->reload_why);
     worker_group_limits(&g->group, g->snapshot);
     watch_as_configured(g);
     struct log_line line;

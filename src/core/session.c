@@ -1,5 +1,6 @@
 /* The life of a session: the table of its states, and the one way out. */
 #include "session.h"
+#include "failures.h"
 
 #include <esclusa/clock.h>
 #include <esclusa/net.h>
@@ -9,7 +10,7 @@
 #include <string.h>
 
 struct state_row {
-    const char *word;
+    enum phase phase;
     void (*enter)(struct session *s);
     void (*event)(struct session *s, enum relay_side side, unsigned events);
     void (*deadline)(struct session *s);
@@ -21,18 +22,18 @@ static void down_handshake_event(struct session *s, enum relay_side side, unsign
 static void down_handshake_deadline(struct session *s);
 
 static const struct state_row states[SESSION_STATES] = {
-    [SESSION_ACCEPTED] = {"accepted", accepted_enter, NULL, NULL},
-    [SESSION_DOWN_HANDSHAKE] = {"consumer_handshake", down_handshake_enter, down_handshake_event,
-                                down_handshake_deadline},
-    [SESSION_DIAL] = {"choose", connect_begin, connect_event, NULL}, /* the dial says more */
-    [SESSION_RELAY] = {"relay", relay_begin, relay_on_event, relay_deadline},
-    [SESSION_LINGER] = {"linger", linger_begin, linger_event, linger_tick},
-    [SESSION_DEAD] = {"dead", NULL, NULL, NULL},
+    [SESSION_ACCEPTED] = {PHASE_ACCEPTED, accepted_enter, NULL, NULL},
+    [SESSION_DOWN_HANDSHAKE] = {PHASE_CONSUMER_HANDSHAKE, down_handshake_enter,
+                                down_handshake_event, down_handshake_deadline},
+    [SESSION_DIAL] = {PHASE_CHOOSE, connect_begin, connect_event, NULL}, /* the dial says more */
+    [SESSION_RELAY] = {PHASE_RELAY, relay_begin, relay_on_event, relay_deadline},
+    [SESSION_LINGER] = {PHASE_LINGER, linger_begin, linger_event, linger_tick},
+    [SESSION_DEAD] = {PHASE_DEAD, NULL, NULL, NULL},
 };
 
-static const char *session_phase_word(const struct session *s)
+enum phase session_phase(const struct session *s)
 {
-    return s->dial != NULL ? dial_phase_word(s->dial) : states[s->state].word;
+    return s->dial != NULL ? dial_phase_of(s->dial) : states[s->state].phase;
 }
 
 /* ---- dispatch ---- */
@@ -119,6 +120,8 @@ void session_begin(struct worker *w, int fd, const struct net_addr *peer,
     s->worker = w;
     s->snapshot = snapshot_ref(from->set->snapshot);
     s->service = from->service;
+    s->stats = stats_slot(s->service, w->index);
+    stats_add(s->stats, STATS_ACCEPTED, 1);
     s->at = from->at;
     s->id = atomic_fetch_add_explicit(&w->group->next_id, 1, memory_order_relaxed);
     s->consumer = *peer;
@@ -168,6 +171,9 @@ static void down_handshake_event(struct session *s, enum relay_side side, unsign
     struct transport *t = s->transport[RELAY_DOWN];
     switch (t->ops->handshake(t)) {
     case TP_OK:
+        stats_observe(s->stats, STATS_CONSUMER_HANDSHAKE, clock_us() - s->began_us);
+        stats_add(s->stats,
+                  tls_session_resumed(t->ssl) ? STATS_CONSUMER_RESUMED : STATS_CONSUMER_FULL, 1);
         loop_io_set(&s->io[RELAY_DOWN], LOOP_HUP);
         session_enter(s, SESSION_DIAL);
         return;
@@ -236,7 +242,10 @@ void session_close(struct session *s, enum reason reason)
     if (s->state == SESSION_LINGER || s->state == SESSION_DEAD)
         return;
     s->reason = reason;
+    stats_ended(s->stats, s->failure != NULL ? s->failure->phase : session_phase(s), reason,
+                clock_us() - s->began_us);
     connect_note(s);
+    session_note_failure(s);
     session_log(s);
     dial_destroy(&s->dial);
     session_enter(s, SESSION_LINGER);
@@ -252,7 +261,7 @@ void session_fail(struct session *s, enum reason reason, const char *remedy, con
         va_start(args, format);
         vsnprintf(s->failure->error, sizeof s->failure->error, format, args);
         va_end(args);
-        s->failure->phase = session_phase_word(s);
+        s->failure->phase = session_phase(s);
         s->failure->handshake[RELAY_DOWN] = s->state == SESSION_DOWN_HANDSHAKE;
         s->failure->handshake[RELAY_UP] = s->dial != NULL && s->dial->phase == DIAL_HANDSHAKE;
         str_copy(s->failure->remedy, sizeof s->failure->remedy, remedy != NULL ? remedy : "");

@@ -9,6 +9,7 @@
 
 #include "dial.h"
 #include "spin.h"
+#include "stats.h"
 #include "worker.h"
 
 #include <esclusa/reason.h>
@@ -26,7 +27,7 @@ enum session_state {
 
 /* Made when a session fails; logged and freed at the end. */
 struct failure {
-    const char *phase;
+    enum phase phase;
     bool handshake[RELAY_SIDES]; /* it was in the handshake with that side */
     char error[512];
     char remedy[512];
@@ -45,6 +46,7 @@ struct session {
     struct session *next, *previous; /* worker's list */
     struct snapshot *snapshot;
     const struct service *service;
+    struct stats_slot *stats; /* of its service, on its worker; may be NULL: stats.h */
     const struct listen_at *at;
     uint64_t id;
     enum session_state state;
@@ -88,6 +90,8 @@ void session_begin(struct worker *w, int fd, const struct net_addr *peer,
                    const struct listening *from);
 /* Moves to a state: its deadline starts, its entry runs. */
 void session_enter(struct session *s, enum session_state state);
+/* What it is at. */
+enum phase session_phase(const struct session *s);
 /* Absolute deadline of the current state. */
 void session_deadline(struct session *s, int64_t at_ms);
 void session_close(struct session *s, enum reason reason);
@@ -126,6 +130,8 @@ void linger_event(struct session *s, enum relay_side side, unsigned events);
 void linger_tick(struct session *s);
 
 /* session_log.c */
+/* Of the transport whose failure explains the end; NULL: none does. */
+const struct tls_failure *session_tls_failure(const struct session *s);
 void session_log(const struct session *s);
 
 #endif

@@ -44,7 +44,7 @@ static void log_tls(struct log_line *line, const struct transport *t, const char
 }
 
 /* The transport whose failure explains the end. */
-static const struct tls_failure *tls_failure_of(const struct session *s)
+const struct tls_failure *session_tls_failure(const struct session *s)
 {
     if (s->relaying) {
         if (s->relay.cause == RELAY_CAUSE_CLEAN)
@@ -58,8 +58,8 @@ static const struct tls_failure *tls_failure_of(const struct session *s)
 
 static void log_failure(struct log_line *line, const struct session *s)
 {
-    const struct tls_failure *f = tls_failure_of(s);
-    log_text(line, "phase", s->failure->phase);
+    const struct tls_failure *f = session_tls_failure(s);
+    log_text(line, "phase", phase_word(s->failure->phase));
     log_text(line, "error", s->failure->error);
     if (f != NULL) {
         log_given(line, "expected", f->expected);

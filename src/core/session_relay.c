@@ -122,6 +122,8 @@ static void run(struct session *s)
         if (s->relay.from[i].bytes == s->bytes_seen[i])
             continue;
         progress = true;
+        stats_add(s->stats, i == RELAY_DOWN ? STATS_BYTES_UP : STATS_BYTES_DOWN,
+                  s->relay.from[i].bytes - s->bytes_seen[i]);
         s->bytes_seen[i] = s->relay.from[i].bytes;
         s->last_moved = (enum relay_side)i;
         s->moved_ms[i] = s->active_ms = now; /* the timer looks when it fires: no call a byte */

@@ -2,6 +2,7 @@
 #include "warm.h"
 
 #include "dial.h"
+#include "stats.h"
 #include "warm_pace.h"
 #include "worker.h"
 
@@ -75,11 +76,18 @@ static void free_gone(struct loop_deferred *gone)
     free(LOOP_OWNER(gone, struct warm_entry, gone));
 }
 
+static void count(const struct warm_pool *p, enum stats_counter which)
+{
+    stats_add(stats_slot(p->service, p->worker->index), which, 1);
+}
+
 /* Freed after the batch: an event for it may be in there. */
 static void bury(struct warm_entry *e, struct warm_list *list)
 {
     struct worker *w = e->pool->worker;
     take_out(list, e);
+    if (list == &e->pool->ready)
+        stats_subtract(stats_slot(e->pool->service, w->index), STATS_WARM_READY);
     dial_destroy(&e->dial);
     loop_io_remove(&e->io);
     transport_destroy(&e->transport);
@@ -150,6 +158,7 @@ static void closed(struct warm_entry *e)
     int64_t age = now - e->ready_ms;
     bury(e, &p->ready);
     p->counts.closed++;
+    count(p, STATS_WARM_CLOSED);
     log_early_closer(p, warm_pace_closed(&p->pace, now, age));
     look_within(p, REFILL_AFTER_MS);
 }
@@ -197,6 +206,7 @@ static void dial_failed(struct warm_entry *e)
 {
     struct warm_pool *p = e->pool;
     p->counts.failed++;
+    count(p, STATS_WARM_FAILED);
     if (warm_pace_failed(&p->pace, loop_now(p->worker->loop)))
         log_failing(p, e->dial);
     bury(e, &p->dialing);
@@ -219,6 +229,7 @@ static void dial_over(void *context)
     sock_keep_alive(e->transport->fd);
     take_out(&p->dialing, e);
     add(&p->ready, e);
+    count(p, STATS_WARM_READY);
     if (warm_pace_connected(&p->pace)) {
         struct log_line line;
         begin_line(&line, LOG_LEVEL_INFO, "warm_ok", p);
@@ -291,6 +302,7 @@ static void age(struct warm_pool *p, int64_t now)
     while ((e = p->ready.oldest) != NULL && now - e->ready_ms >= p->pace.limit_ms) {
         warm_pace_lived(&p->pace, now - e->ready_ms);
         p->counts.aged++;
+        count(p, STATS_WARM_AGED);
         retire(e);
     }
 }
@@ -356,12 +368,14 @@ bool warm_take(struct warm *w, const struct snapshot *snapshot, const struct ser
     while ((e = p->ready.newest) != NULL) { /* the likeliest to be still open */
         if (still_good(e)) {
             p->counts.hits++;
+            count(p, STATS_WARM_HIT);
             hand_out(e, taken_r);
             return true;
         }
         closed(e);
     }
     p->counts.misses++;
+    count(p, STATS_WARM_MISS);
     return false;
 }
 
@@ -431,6 +445,7 @@ static void empty(struct warm_pool *p)
         bury(p->dialing.newest, &p->dialing);
     while (p->ready.newest != NULL) {
         p->counts.config++;
+        count(p, STATS_WARM_CONFIG);
         retire(p->ready.newest);
     }
     log_counts(p);

@@ -69,6 +69,7 @@ void worker_release(struct worker *w, struct session *s)
         s->next->previous = s->previous;
     w->count--;
     reverify_forget(&w->reverify, s);
+    listing_forget(&w->listing, s);
     trim_after_burst(w);
     worker_lost(w);
 }
@@ -229,6 +230,7 @@ bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
     w->finish_message.callback = finish;
     w->kill_message.callback = kill_now;
     reverify_init(&w->reverify, w);
+    listing_part_init(&w->listing, w);
     warm_init(&w->warm, w);
     timer_init(&w->trim, trim, w);
     timer_init(&w->drain_end, drain_end, w);

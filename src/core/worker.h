@@ -5,6 +5,7 @@
 #define ESCLUSA_CORE_WORKER_H
 
 #include "listen_set.h"
+#include "listing.h"
 #include "reverify.h"
 #include "warm.h"
 
@@ -17,6 +18,7 @@
 #include <stdatomic.h>
 
 struct acceptor;
+struct failures;
 struct heartbeat;
 struct session;
 
@@ -26,6 +28,7 @@ struct worker_group {
     struct worker *workers;
     unsigned count;
     struct resolver *resolver;
+    struct failures *failures;    /* NULL: nobody will ask */
     struct heartbeat *heartbeat;  /* is told when a worker has ended */
     atomic_uint_fast64_t next_id; /* session ids, unique in the process */
     unsigned descriptors;         /* what the limit of open files leaves for connections */
@@ -66,11 +69,12 @@ struct worker {
     bool drain_posted, hurry_posted, kill_posted, finish_posted;
     struct timer drain_end, drain_give_up;
     struct loop_message drain_message, hurry_message, finish_message, kill_message, move_message;
-    struct listen_set *move_to; /* argument of move_message: a reference */
-    struct reverify reverify;   /* live sessions after a reload */
-    struct warm warm;           /* connections kept ready */
-    int64_t drain_timeout_ms;   /* argument of drain_message */
-    int64_t hurry_timeout_ms;   /* argument of hurry_message */
+    struct listen_set *move_to;  /* argument of move_message: a reference */
+    struct reverify reverify;    /* live sessions after a reload */
+    struct listing_part listing; /* live sessions for the admin endpoint */
+    struct warm warm;            /* connections kept ready */
+    int64_t drain_timeout_ms;    /* argument of drain_message */
+    int64_t hurry_timeout_ms;    /* argument of hurry_message */
 };
 
 /* Main thread: what of the snapshot all workers share. */

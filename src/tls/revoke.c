@@ -264,6 +264,19 @@ static X509_REVOKED *entry_of(const struct crls *crls, X509 *certificate)
     return NULL;
 }
 
+void tls_profile_crls(const struct tls_profile *profile,
+                      void (*callback)(void *context, const struct tls_crl *crl), void *context)
+{
+    const struct crls *crls = crls_of(profile->store);
+    for (int i = 0; crls != NULL && i < sk_X509_CRL_num(crls->lists); i++) {
+        const X509_CRL *list = sk_X509_CRL_value(crls->lists, i);
+        struct tls_crl crl = {.next_update_s = 0};
+        tls_name_text(crl.issuer, sizeof crl.issuer, X509_CRL_get_issuer(list));
+        (void)tls_time_seconds(X509_CRL_get0_nextUpdate(list), &crl.next_update_s);
+        callback(context, &crl);
+    }
+}
+
 bool tls_crls_list(X509_STORE *store, X509 *certificate)
 {
     const struct crls *crls = crls_of(store);

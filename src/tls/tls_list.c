@@ -1,4 +1,5 @@
 /* What certificates a profile holds, for `esclusa check`. */
+#include "revoke.h"
 #include "tls_internal.h"
 
 #include <esclusa/str.h>
@@ -18,6 +19,7 @@ static void describe(struct tls_certificate *c, const struct tls_profile *p,
     tls_time_text(c->not_after, sizeof c->not_after, end);
     if (ASN1_TIME_diff(&days, &seconds, NULL, end) == 1) /* NULL: from now */
         c->seconds_left = (int64_t)days * 86400 + seconds;
+    (void)tls_time_seconds(end, &c->not_after_s);
     const ASN1_INTEGER *serial = X509_get0_serialNumber(certificate);
     size_t length = 0;
     c->serial[0] = '\0';

@@ -112,6 +112,11 @@ void tls_session_info(struct ssl_st *ssl, struct tls_info *info)
     info->resumed = SSL_session_reused(ssl) == 1;
 }
 
+bool tls_session_resumed(const struct ssl_st *ssl)
+{
+    return SSL_session_reused(ssl) == 1;
+}
+
 const char *tls_session_report(const struct ssl_st *ssl)
 {
     return tls_state_of(ssl)->report;

@@ -324,9 +324,8 @@ static void judge_strictly(struct tls_verdict *v, const struct run *r)
     sk_X509_free(trusted);
 }
 
-static int64_t valid_until(const struct run *r, STACK_OF(X509) * chain)
+static int64_t first_end(STACK_OF(X509) * chain, int64_t until)
 {
-    int64_t until = r->profile->crls ? tls_crls_valid_until(r->store, chain) : INT64_MAX;
     for (int i = 0; i < sk_X509_num(chain); i++) {
         int64_t end = 0;
         (void)tls_time_seconds(X509_get0_notAfter(sk_X509_value(chain, i)), &end);
@@ -334,6 +333,11 @@ static int64_t valid_until(const struct run *r, STACK_OF(X509) * chain)
             until = end;
     }
     return until;
+}
+
+static int64_t valid_until(const struct run *r, STACK_OF(X509) * chain)
+{
+    return first_end(chain, r->profile->crls ? tls_crls_valid_until(r->store, chain) : INT64_MAX);
 }
 
 static void limit(struct tls_verdict *v, int64_t until)
@@ -436,13 +440,46 @@ static void note_good(struct tls_state *state, struct tls_verdict *v)
             tls_report(state->profile, state, (enum tls_report)what, v->reports[what]);
 }
 
-static void note_refused(struct tls_state *state, const struct tls_failure *why)
+/* chain: as it was verified, or sent. */
+static void note_seen(const struct tls_peer *peer, const X509 *leaf, STACK_OF(X509) * chain)
+{
+    struct tls_seen *seen = peer != NULL ? peer->seen : NULL;
+    int64_t end = 0;
+    if (seen == NULL)
+        return;
+    (void)tls_time_seconds(X509_get0_notAfter(leaf), &end);
+    atomic_store_explicit(&seen->leaf_not_after_s, end, memory_order_relaxed);
+    atomic_store_explicit(&seen->chain_not_after_s, first_end(chain, end), memory_order_relaxed);
+    atomic_store_explicit(&seen->seen_s, (int64_t)time(NULL), memory_order_relaxed);
+}
+
+static void chain_text(char *dst, size_t size, X509 *leaf, STACK_OF(X509) * sent)
+{
+    size_t length = 0;
+    char subject[160];
+    tls_name_text(subject, sizeof subject, X509_get_subject_name(leaf));
+    (void)str_append(dst, size, &length, "%s", subject);
+    for (int i = 0; i < sk_X509_num(sent); i++) {
+        X509 *at = sk_X509_value(sent, i);
+        tls_name_text(subject, sizeof subject, X509_get_subject_name(at));
+        if (at == leaf || X509_cmp(at, leaf) == 0)
+            continue;
+        if (length + strlen(subject) + 2 > size) /* whole ones only */
+            return;
+        (void)str_append(dst, size, &length, "\n%s", subject);
+    }
+}
+
+static void note_refused(struct tls_state *state, const struct tls_failure *why,
+                         const struct tls_subject *subject)
 {
     if (state->failure != NULL)
         return;
     state->failure = calloc(1, sizeof *state->failure);
-    if (state->failure != NULL)
-        *state->failure = *why;
+    if (state->failure == NULL)
+        return;
+    *state->failure = *why;
+    chain_text(state->failure->chain, sizeof state->failure->chain, subject->leaf, subject->sent);
 }
 
 int tls_verify_session(X509_STORE_CTX *store, void *unused)
@@ -456,6 +493,7 @@ int tls_verify_session(X509_STORE_CTX *store, void *unused)
     if (state == NULL || leaf == NULL)
         return 0;
     if (state->profile->insecure_skip_verify) {
+        note_seen(state->peer, leaf, X509_STORE_CTX_get0_untrusted(store));
         X509_STORE_CTX_set_error(store, X509_V_OK);
         return 1;
     }
@@ -468,12 +506,13 @@ int tls_verify_session(X509_STORE_CTX *store, void *unused)
     };
     tls_verify(&v, state->profile, &subject);
     X509_STORE_CTX_set_error(store, v.good ? X509_V_OK : v.failure.verify_error);
+    note_seen(state->peer, leaf, v.good ? v.chain : subject.sent);
     if (v.good) {
         note_good(state, &v);
         X509_STORE_CTX_set0_verified_chain(store, v.chain); /* for SSL_get0_verified_chain() */
         v.chain = NULL;
     } else {
-        note_refused(state, &v.failure);
+        note_refused(state, &v.failure, &subject);
     }
     tls_verdict_fini(&v);
     return v.good;

@@ -9,6 +9,7 @@ RANK = {
     "relay": 5,
     "transport": 4,
     "tls": 3,
+    "http": 3,
     "net": 2,
     "event": 2,
     "sandbox": 2,
@@ -24,6 +25,8 @@ HEADER_LAYER = {
     "clock": "base",
     "buf": "base",
     "log": "base",
+    "text": "base",
+    "json": "base",
     "reason": "core",
     "manual": "config",
 }
@@ -58,6 +61,8 @@ def library_complaint(path, name):
         return "libseccomp is met only in src/sandbox/seccomp.c"
     if name == "linux/landlock.h" and text != "src/sandbox/landlock.c":
         return "Landlock is met only in src/sandbox/landlock.c"
+    if name == "microhttpd.h" and text != "src/http/http.c":
+        return "libmicrohttpd is met only in src/http/http.c"
     if path.parts[:2] == ("src", "relay") and name in ("sys/socket.h", "sys/epoll.h"):
         return "the relay knows no sockets and no epoll"
     return None
@@ -119,6 +124,7 @@ def clean(root, put):
     put(root, "src/transport/tp_tls.c", "#include <openssl/ssl.h>\n#include <esclusa/tls.h>\n")
     put(root, "src/tls/verify.c", "#include <openssl/x509.h>\n#include <esclusa/error.h>\n")
     put(root, "src/config/parse.c", "#include <libconfig.h>\n")
+    put(root, "src/http/http.c", "#include <microhttpd.h>\n#include <esclusa/net.h>\n")
     put(root, "src/relay/pump.c", "#include <esclusa/transport.h>\n")
 
 
@@ -147,6 +153,8 @@ def seeds(put):
          "libseccomp is met"),
         ("Landlock elsewhere", file("src/sandbox/x.c", "#include <linux/landlock.h>\n"),
          "Landlock is met"),
+        ("libmicrohttpd elsewhere", file("src/core/admin.c", "#include <microhttpd.h>\n"),
+         "libmicrohttpd is met"),
         ("another folder's private header", file("src/core/x.c",
                                                  '#include "../tls/tls_internal.h"\n'),
          "leaves its folder"),

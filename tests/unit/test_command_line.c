@@ -260,7 +260,11 @@ static const struct answered bad_lines[] = {
     {"esclusa --explain", "--explain: belongs to check; write esclusa check --explain"},
     {"esclusa check --explain=all", "--explain 'all': takes no value; write --explain alone"},
     {BOTH " --confg x", "--confg: unknown option; did you mean --config?"},
-    {BOTH " --admin 9090", "--admin is not supported yet: ..."},
+    {BOTH " --admin 0.0.0.0:9090",
+     "--admin '0.0.0.0:9090': not a loopback address, and there is no password: whoever reaches it "
+     "may drain the gateway; give a loopback address or a unix path, or set --admin-allow-remote "
+     "to "
+     "true"},
     {BOTH " --insecure-skip-verify", SKIP_VERIFY},
     {BOTH " --insecure-skip-verify=true", SKIP_VERIFY},
     {BOTH " --insecure", "--insecure: unknown option; esclusa --help lists them"},

@@ -139,7 +139,7 @@ static void the_first_that_answers(void **state)
     assert_int_equal(ntohs(b.dial->address.u.in.sin_port), port);
     assert_true(b.dial->connect_us >= 0);
     assert_int_equal(b.dial->handshake_us, -1);
-    assert_string_equal(dial_phase_word(b.dial), "connect");
+    assert_string_equal(phase_word(dial_phase_of(b.dial)), "connect");
 
     /* Whoever takes the transport has the registration with the loop, too. */
     struct transport *t = b.dial->transport;

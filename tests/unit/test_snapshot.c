@@ -476,6 +476,7 @@ static void what_would_run(void **state)
                       "keep_bind = false\n"
                       "sandbox = on\n"
                       "core_dumps = false\n"
+                      "admin_allow_remote = false\n"
                       "log_level = info\n"
                       "log_format = text\n"
                       "\n"
@@ -491,6 +492,7 @@ static void what_would_run(void **state)
                       "max_lifetime = 0\n"
                       "half_close = tls13\n"
                       "missing_close_notify = reset\n"
+                      "required = true\n"
                       "tcp://127.0.0.1:8080 -> tcp://host:80 in plain\n"
                       "unix:/a\\x5cb -> tcp://host:80 in plain\n");
     snapshot_unref(&s);
@@ -507,13 +509,14 @@ static void the_same_as_json(void **state)
            "\"allow_weaker\":false,\"drain_delay\":\"0\",\"drain_timeout\":\"5s\","
            "\"upgrade_timeout\":\"30s\",\"upgrade_drain_timeout\":\"1h\","
            "\"keep_bind\":false,\"sandbox\":\"on\",\"core_dumps\":false,"
+           "\"admin_allow_remote\":false,"
            "\"log_level\":\"info\",\"log_format\":\"text\"},\"services\":[{\"name\":\"default\","
            "\"settings\":{\"listen\":[\"8080\",\"unix:/a\\\"b\\u00c3\"],"
            "\"connect\":[\"tcp://host:80\"],\"warm_min\":0,\"backlog\":4096,"
            "\"connect_timeout\":\"10s\",\"handshake_timeout\":\"10s\","
            "\"idle_timeout\":\"1h\",\"half_closed_timeout\":\"5m\",\"max_lifetime\":\"0\",\"half_"
            "close\":"
-           "\"on\",\"missing_close_notify\":\"reset\"},\"listeners\":[\"tcp://"
+           "\"on\",\"missing_close_notify\":\"reset\",\"required\":true},\"listeners\":[\"tcp://"
            "127.0.0.1:8080 -> tcp://host:80 in plain\",\"unix:/a\\\"b\\u00c3 -> "
            "tcp://host:80 in plain\"],\"warnings\":[],\"certificates\":[]}]}\n");
     snapshot_unref(&s);
