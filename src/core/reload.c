@@ -12,8 +12,9 @@
     "the old configuration stays in service; set allow_weaker = true for this reload, or restart"
 
 #define REMEDY_SANDBOX                                                                             \
-    "the old configuration stays in service; restart, for what the process may reach is fixed at " \
-    "its start; what later reloads will name can be given beforehand as sandbox_read"
+    "the old configuration stays in service; restart, or start the program anew in place "         \
+    "(SIGUSR2): what the process may reach is fixed at its start; what later reloads will name "   \
+    "can be given beforehand as sandbox_read"
 
 static void refused(struct gateway *g, const char *why, const char *error, const char *remedy)
 {

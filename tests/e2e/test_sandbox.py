@@ -387,6 +387,22 @@ class Reloading(Confined):
         gateway = self.start(good, "--sandbox-read", other)
         self.shaken()
 
+    def test_started_anew_in_place(self):
+        """What a reload may not reach, the program started anew by SIGUSR2 may; it is confined as
+        the first was."""
+        certs, other = self.pair("certs"), self.pair("other")
+        gateway = self.start(self.tls(certs + "/crt", certs + "/key"))
+        gateway.write(self.tls(other + "/crt", other + "/key"))
+        self.refused(gateway, other + "/crt")
+        gateway.signal(signal.SIGUSR2)
+        pid = gateway.wait_log(lambda line: line["event"] == "upgraded")["pid"]
+        self.addCleanup(os.kill, pid, signal.SIGKILL)
+        self.assertEqual(gateway.wait_exit(), 0)
+        self.shaken()
+        self.assertEqual(sum(line["event"] == "sandbox" for line in gateway.lines()), 2)
+        seen = status(pid)
+        self.assertEqual((seen["Seccomp"], seen["NoNewPrivs"]), ("2", "1"))
+
     def test_include_outside(self):
         other = self.directory("other")
         main = services(service("a", self.port, self.upstream.url()))
