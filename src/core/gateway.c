@@ -105,8 +105,10 @@ static bool open_admin(struct gateway *g, struct error *err)
 static bool start_beating(struct gateway *g, struct error *err)
 {
     g->group.heartbeat = &g->heartbeat;
+    /* Only for who asks: a gateway at rest is to cost nothing. */
+    const bool asked = g->snapshot->config.admin != NULL || g->notify.watchdog_ms > 0;
     return (heartbeat_init(&g->heartbeat, g->loop, g->snapshot->workers) &&
-            heartbeat_start(&g->heartbeat)) ||
+            (!asked || heartbeat_start(&g->heartbeat))) ||
            error_set(err, "no memory for the heartbeat");
 }
 
