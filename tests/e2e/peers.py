@@ -3,6 +3,7 @@
 TLS runs over ssl.MemoryBIO, so that sealing and sending are two steps. All connections time out.
 """
 
+import errno
 import fcntl
 import functools
 import hashlib
@@ -274,6 +275,17 @@ class AlreadyReset(Connection):
         return got
 
 
+def bind_anywhere(sock, host):
+    """Where many connections have just ended, every port may be in TIME_WAIT (socket(7))."""
+    try:
+        sock.bind((host, 0))
+    except OSError as why:
+        if why.errno != errno.EADDRINUSE:
+            raise
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, 0))
+
+
 def connect(address, context=None, rcvbuf=None, handshake=True):
     """A consumer: plain, or TLS with a context."""
     family = socket.AF_UNIX if isinstance(address, str) else (
@@ -285,7 +297,7 @@ def connect(address, context=None, rcvbuf=None, handshake=True):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.bind((address[0], 0))  # the name is needed even if connect(2) fails
+            bind_anywhere(sock, address[0])  # the name is needed even if connect(2) fails
         name = sock.getsockname()
         try:
             sock.connect(address)
