@@ -15,7 +15,7 @@
 #include <pthread.h>
 
 #define LISTING_TURN    256
-#define LISTING_WAIT_MS 1000
+#define LISTING_WAIT_MS 2000
 
 struct session;
 struct worker;
