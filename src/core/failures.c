@@ -66,7 +66,8 @@ size_t failures_list(struct failures *f, struct failure_note *notes_r)
             notes_r[count++] = p->note;
         atomic_flag_clear_explicit(&p->held, memory_order_release);
     }
-    qsort(notes_r, count, sizeof *notes_r, newest_first);
+    if (count > 1)
+        qsort(notes_r, count, sizeof *notes_r, newest_first);
     return count;
 }
 
