@@ -48,7 +48,8 @@ struct http_route {
  * end with a NULL path, and live as long as the server. NULL: no memory or no thread. */
 struct http_server *http_server_create(int listen_fd, const struct http_route *routes,
                                        void *context, struct error *err) WARN_UNUSED;
-/* From any thread but its own: waits for the request that is being answered, cuts the others. */
+/* From any thread but its own: nothing is accepted any more; waits for what is being answered, and
+ * some hundred milliseconds for those that were accepted. */
 void http_server_destroy(struct http_server **server);
 
 #endif

@@ -14,9 +14,18 @@
 
 struct admin;
 
-/* Main thread. Before the workers, so that probes are answered while they start. Does nothing where
- * the configuration has no admin address. */
-bool admin_start(struct gateway *g, struct error *err) WARN_UNUSED;
+/* Main thread; nothing where the configuration has no admin address. Opens the address, or takes
+ * over that of the process that this one replaces: before the sandbox. */
+bool admin_open(struct gateway *g, struct error *err) WARN_UNUSED;
+/* Answers from now on, so that probes are answered while the workers start: after the sandbox, as
+ * it starts a thread. One that replaces another process begins only when it serves, for both accept
+ * from the same socket, and that one is ready. */
+bool admin_begin(struct gateway *g, struct error *err) WARN_UNUSED;
+void admin_serves(struct gateway *g);
+/* Another process answers there now: no more is accepted here, and the path is its own. */
+void admin_give(struct gateway *g);
+/* The listening descriptor to be handed over; -1: none. */
+int admin_socket(const struct gateway *g);
 /* Before anything that it reads is gone. */
 void admin_stop(struct gateway *g);
 /* Descriptors that it may come to need beside those that are open. */

@@ -56,6 +56,7 @@ bool gateway_is_ending(const struct gateway *g)
 
 void drain_replaced(struct gateway *g)
 {
+    admin_give(g); /* before it says that it is not ready: the other one is */
     atomic_store(&g->state, GATEWAY_DRAINING);
     watch_stop(&g->watch);
     leave_listeners(g, g->snapshot->config.upgrade_drain_timeout);

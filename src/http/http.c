@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define SWEEP_MS 250 /* how often deadlines are looked at */
+#define LAST_MS  300 /* at the end */
 #define REST_MS  100 /* no descriptor: try again then */
 #define STACK    (512 * 1024)
 
@@ -250,12 +251,27 @@ static int wait_ms(const struct http_server *s)
     return SWEEP_MS;
 }
 
+static bool is_idle(const struct http_server *s)
+{
+    for (size_t i = 0; i < HTTP_CONNECTIONS_MAX; i++) {
+        if (s->places[i].fd >= 0)
+            return false;
+    }
+    return true;
+}
+
 static void *serve(void *context)
 {
     struct http_server *s = context;
-    while (!atomic_load(&s->stopping)) {
-        bool rests = clock_ms() < s->rests_until_ms;
-        struct pollfd fds[] = {{.fd = s->wake_fd, .events = POLLIN},
+    int64_t ends_ms = CLOCK_NEVER; /* those that were accepted may have their answer first */
+    while (clock_ms() < ends_ms) {
+        bool stops = atomic_load(&s->stopping);
+        if (stops && is_idle(s))
+            break;
+        if (stops && ends_ms == CLOCK_NEVER)
+            ends_ms = clock_ms() + LAST_MS;
+        bool rests = stops || clock_ms() < s->rests_until_ms;
+        struct pollfd fds[] = {{.fd = stops ? -1 : s->wake_fd, .events = POLLIN},
                                {.fd = s->epoll_fd, .events = POLLIN},
                                {.fd = rests ? -1 : s->listen_fd, .events = POLLIN}};
         (void)poll(fds, 3, wait_ms(s));

@@ -18,6 +18,7 @@ from admin import AdminCase, ask, parse_metrics
 from harness import (CERTS, ESCLUSA, SANITIZED, STEP, certificate, free_port, until)
 from peers import Upstream, blob, connect, echo, server_context
 from test_reload import ConfigGateway, service, services
+from test_upgrade import Upgraded
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "admin.md"
 VERIFIED = ("--ca", certificate("ca"), "--server-name", "localhost")
@@ -644,6 +645,49 @@ class Places(AdminCase):
         port = free_port("::1")
         self.gateway(upstream.url(), "--admin", f"[::1]:{port}")
         self.assertEqual(ask(("::1", port), "/readyz")[0], 200)
+
+
+class Replaced(AdminCase):
+    """SIGUSR2: the endpoint goes over to the new process, and is ready all the while."""
+
+    def go_over(self, text):
+        upstream = self.closing(Upstream(echo))
+        folder = self.scratch()
+        gateway = Upgraded(folder, f'admin = "{text}"; watch = false;\n' +
+                           services(service("one", free_port(), upstream.url())))
+        self.addCleanup(gateway.stop)
+        over, got = threading.Event(), []
+
+        def probe():
+            while not over.is_set():
+                try:
+                    got.append(ask(self.admin, "/readyz")[0])
+                except OSError as why:
+                    got.append(repr(why))
+
+        thread = threading.Thread(target=probe)
+        thread.start()
+        try:
+            for _ in range(2):
+                pid = gateway.upgrade()
+                until(lambda: self.get("/status")["pid"] == pid, what="the new process to answer")
+                self.assertEqual(self.get("/status")["state"], "ready")
+        finally:
+            over.set()
+            thread.join()
+        # One that the old one had taken as it stopped answering may be cut, never refused.
+        cut = [one for one in got if one != 200]
+        self.assertLessEqual(len(cut), 2, cut)
+        self.assertFalse([one for one in cut if "Refused" in str(one) or one == 503], cut)
+        self.assertGreater(len(got), 10)
+
+    def test_on_a_port(self):
+        self.admin = ("127.0.0.1", free_port())
+        self.go_over(f"127.0.0.1:{self.admin[1]}")
+
+    def test_on_a_unix_path(self):
+        self.admin = os.path.join(self.scratch(), "admin.sock")
+        self.go_over("unix:" + self.admin)
 
 
 if __name__ == "__main__":
