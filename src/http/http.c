@@ -19,7 +19,7 @@
 #define SWEEP_MS 250 /* how often deadlines are looked at */
 #define LAST_MS  300 /* at the end */
 #define REST_MS  100 /* no descriptor: try again then */
-#define STACK    (512 * 1024)
+#define STACK    ((size_t)512 * 1024)
 
 #define NOT_FOUND                                                                                  \
     "not found; there are /healthz, /readyz, /metrics, /status, /sessions, /failures\n"
