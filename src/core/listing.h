@@ -14,7 +14,7 @@
 
 #include <pthread.h>
 
-#define LISTING_TURN    256
+#define LISTING_TURN    64
 #define LISTING_WAIT_MS 2000
 
 struct session;

@@ -394,7 +394,7 @@ class Sessions(AdminCase):
 
         def churn():
             while not over.is_set():
-                held = [connect(gateway.address) for _ in range(40)]
+                held = [connect(gateway.address) for _ in range(150)]
                 for consumer in held:
                     consumer.close()
 
