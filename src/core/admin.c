@@ -1,6 +1,7 @@
 #include "admin.h"
+#include "program.h"
 
-#include <esclusa/clock.h>
+#include <esclusa/inherit.h>
 #include <esclusa/log.h>
 #include <esclusa/net.h>
 #include <esclusa/str.h>
@@ -14,6 +15,8 @@ struct admin {
     struct gateway *gateway;
     struct net_endpoint at;
     int fd;
+    bool own;   /* else it was handed over by name, and stays open */
+    bool given; /* to another process */
     struct http_server *http;
     struct loop_message reload, drain; /* to the main loop, one at a time each */
     atomic_bool reload_posted, drain_posted;
@@ -124,7 +127,7 @@ static void drain_asked(struct loop_message *message)
 {
     struct admin *a = LOOP_OWNER(message, struct admin, drain);
     atomic_store(&a->drain_posted, false);
-    if (a->gateway->stops == 0) /* a second one would end every session at once */
+    if (!gateway_is_ending(a->gateway)) /* a second one would end every session at once */
         gateway_stop(a->gateway, "POST /drain");
 }
 
@@ -172,29 +175,78 @@ static void log_address(const struct admin *a)
     log_end(&line);
 }
 
-bool admin_start(struct gateway *g, struct error *err)
+/* From whoever hands over, or anew. */
+static bool open_address(struct admin *a, const char *address, struct error *err)
+{
+    struct inherit *in = program_inherited(a->gateway->source.program);
+    if (!net_endpoint_parse(&a->at, address, NET_LISTEN, err))
+        return false;
+    a->fd = in == NULL ? -1 : inherit_at(in, &a->at, &a->own);
+    if (a->fd >= 0)
+        return true;
+    a->own = true;
+    return listener_open(&a->at, BACKLOG, &a->fd, err);
+}
+
+bool admin_open(struct gateway *g, struct error *err)
 {
     const char *address = g->snapshot->config.admin;
     if (address == NULL)
         return true;
     struct admin *a = calloc(1, sizeof *a);
-    if (a == NULL)
+    g->failures = failures_create();
+    g->group.failures = g->failures;
+    listing_init(&g->listing, &g->group);
+    if (a == NULL || g->failures == NULL) {
+        free(a);
         return error_set(err, "no memory for the admin endpoint");
+    }
     g->admin = a;
     a->gateway = g;
     a->fd = -1;
     a->reload.callback = reload_asked;
     a->drain.callback = drain_asked;
-    if (!net_endpoint_parse(&a->at, address, NET_LISTEN, err) ||
-        !listener_open(&a->at, BACKLOG, &a->fd, err)) {
-        error_prefix(err, "admin");
-        return false;
-    }
-    a->http = http_server_create(a->fd, routes, g, err);
-    if (a->http == NULL)
-        return false;
-    log_address(a);
-    return true;
+    if (open_address(a, address, err))
+        return true;
+    error_prefix(err, "admin");
+    return false;
+}
+
+static bool begin(struct admin *a, struct error *err)
+{
+    a->http = http_server_create(a->fd, routes, a->gateway, err);
+    if (a->http != NULL)
+        log_address(a);
+    return a->http != NULL;
+}
+
+bool admin_begin(struct gateway *g, struct error *err)
+{
+    const struct inherit *in = program_inherited(g->source.program);
+    bool replaces = in != NULL && in->ready_fd >= 0;
+    return g->admin == NULL || replaces || begin(g->admin, err);
+}
+
+void admin_serves(struct gateway *g)
+{
+    struct error err;
+    error_init(&err);
+    if (g->admin != NULL && g->admin->http == NULL && !begin(g->admin, &err))
+        log_message(LOG_LEVEL_ERROR, "admin", "nothing is answered: %s", err.text);
+}
+
+void admin_give(struct gateway *g)
+{
+    struct admin *a = g->admin;
+    if (a == NULL)
+        return;
+    a->given = true;
+    http_server_destroy(&a->http);
+}
+
+int admin_socket(const struct gateway *g)
+{
+    return g->admin != NULL && g->admin->own ? g->admin->fd : -1;
 }
 
 void admin_stop(struct gateway *g)
@@ -203,7 +255,9 @@ void admin_stop(struct gateway *g)
     if (a == NULL)
         return;
     http_server_destroy(&a->http);
-    if (a->fd >= 0)
+    if (a->fd >= 0 && a->own && a->given)
+        sock_close(a->fd);
+    else if (a->fd >= 0 && a->own)
         listener_close(&a->at, a->fd);
     free(a); /* the main loop turns no more, so a message on its way is not looked at */
     g->admin = NULL;

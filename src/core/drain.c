@@ -1,6 +1,7 @@
 /* The way to the end: not ready, still accepting for drain_delay; then no listener, and sessions
  * finish up to drain_timeout; or now. Who sends consumers here learns of it with a delay, and until
  * then a closed listener would refuse them. */
+#include "admin.h"
 #include "gateway.h"
 
 #include <esclusa/log.h>

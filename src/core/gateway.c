@@ -90,18 +90,6 @@ static bool count_from_now(struct gateway *g, struct error *err)
     return stats_attach(g->stats, g->snapshot, err);
 }
 
-static bool open_admin(struct gateway *g, struct error *err)
-{
-    if (g->snapshot->config.admin == NULL)
-        return true;
-    listing_init(&g->listing, &g->group);
-    g->failures = failures_create();
-    g->group.failures = g->failures;
-    if (g->failures == NULL)
-        return error_set(err, "no memory for the admin endpoint");
-    return admin_start(g, err);
-}
-
 static bool start_beating(struct gateway *g, struct error *err)
 {
     g->group.heartbeat = &g->heartbeat;
@@ -166,10 +154,10 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
     upgrade_init(g);
     supervise_open(g);
     if (g->loop == NULL || !signals_open(g, err) || !count_from_now(g, err) ||
+        !start_beating(g, err) || !admin_open(g, err) ||
         (g->set = listen_set_create(snapshot, NULL, program_inherited(g->source.program), err)) ==
             NULL ||
-        (g->source.confine && !confine_enter(g, err)) || !start_beating(g, err) ||
-        !open_admin(g, err) ||
+        (g->source.confine && !confine_enter(g, err)) || !admin_begin(g, err) ||
         (g->group.resolver = resolver_create(RESOLVER_THREADS, err)) == NULL ||
         !start_workers(g, err)) {
         gateway_destroy(&g);
@@ -185,6 +173,7 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
 
 void gateway_serves(struct gateway *g, bool took_over)
 {
+    admin_serves(g);
     atomic_store(&g->state, GATEWAY_READY);
     supervise_serves(g, took_over);
 }

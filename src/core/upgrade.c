@@ -1,3 +1,4 @@
+#include "admin.h"
 #include "gateway.h"
 #include "program.h"
 
@@ -63,6 +64,8 @@ static bool collect(const struct gateway *g, struct hand_over *h, struct error *
     (void)str_append(h->names, sizeof h->names, &h->length, "LISTEN_FDNAMES=");
     for (size_t i = 0; i < g->set->count; i++)
         add(h, g->set->items[i].fd, inherit_name(in, g->set->items[i].fd));
+    if (admin_socket(g) >= 0)
+        add(h, admin_socket(g), "");
     for (size_t i = 0; i < in->count; i++) {
         const struct inherited *item = &in->items[i];
         if (item->fd >= 0 && listen_set_find(g->set, item->fd) == NULL)
