@@ -84,6 +84,9 @@ static bool same_place(const struct net_endpoint *a, const struct net_endpoint *
                        struct net_addr *a_r, struct net_addr *b_r, bool *known_r)
 {
     *known_r = false;
+    if (a == NULL || b == NULL) { /* a service whose addresses were not parsed: it has none */
+        return false;
+    }
     if (a->fd_name[0] != '\0' || b->fd_name[0] != '\0') {
         return strcmp(a->fd_name, b->fd_name) == 0; /* what its address is, the start will tell */
     }
