@@ -173,8 +173,8 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
 
 void gateway_serves(struct gateway *g, bool took_over)
 {
-    admin_serves(g);
     atomic_store(&g->state, GATEWAY_READY);
+    admin_serves(g); /* after that: the one before has said until now that it is ready */
     supervise_serves(g, took_over);
 }
 

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SESSIONS (3 * LISTING_TURN)
+#define SESSIONS ((size_t)3 * LISTING_TURN)
 
 struct world {
     struct worker_group group;
