@@ -25,7 +25,7 @@ const int64_t *stats_bounds(enum stats_histogram which)
 const char *phase_word(enum phase phase)
 {
     static const char *const words[] = {
-#define PHASE_WORD(name, word) [name] = word,
+#define PHASE_WORD(name, word) [(name)] = (word),
         PHASE_LIST(PHASE_WORD)
 #undef PHASE_WORD
     };

@@ -1,4 +1,5 @@
 #include <esclusa/net.h>
+#include <esclusa/str.h>
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -49,7 +50,7 @@ bool net_cidr_parse(struct net_cidr *c, const char *text, struct error *err)
     struct in6_addr v6;
     memset(c, 0, sizeof(*c));
     if (length < sizeof(host))
-        memcpy(host, text, length);
+        (void)str_copy(host, length + 1, text);
     unsigned bits = 0;
     bool good = false;
     if (inet_pton(AF_INET, host, &v4) == 1) {
