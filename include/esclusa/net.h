@@ -88,6 +88,8 @@ struct net_cidr {
 bool net_cidr_parse(struct net_cidr *c, const char *text, struct error *err) WARN_UNUSED;
 /* False for what is no IP address, like a unix peer. */
 bool net_cidr_has(const struct net_cidr *c, const struct net_addr *a);
+/* Whoever is in b is in a. */
+bool net_cidr_covers(const struct net_cidr *a, const struct net_cidr *b);
 bool net_cidr_list_has(const struct net_cidr *list, size_t count, const struct net_addr *a);
 
 /* ---- sock.c: one connection's socket ---- */

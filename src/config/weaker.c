@@ -185,11 +185,50 @@ static void weigh_records(struct scales *s)
         tell_row(s, row);
 }
 
+/* ---- networks of consumers ---- */
+
+static bool is_covered(const struct net_cidr *network, const struct text_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        struct net_cidr c;
+        struct error unused;
+        error_init(&unused);
+        if (net_cidr_parse(&c, list->items[i], &unused) && net_cidr_covers(&c, network))
+            return true;
+    }
+    return false;
+}
+
+/* Each network of inner lies in one of outer. */
+static bool all_covered(const struct text_list *inner, const struct text_list *outer)
+{
+    for (size_t i = 0; i < inner->count; i++) {
+        struct net_cidr c;
+        struct error unused;
+        error_init(&unused);
+        if (!net_cidr_parse(&c, inner->items[i], &unused) || !is_covered(&c, outer))
+            return false;
+    }
+    return true;
+}
+
+/* Weaker: somebody may connect who might not before. Without allow_from everybody may. */
+static void weigh_networks(struct scales *s)
+{
+    const struct service_config *old = s->before->config, *new = s->after->config;
+    if (old->allow_from.count > 0 &&
+        (new->allow_from.count == 0 || !all_covered(&new->allow_from, &old->allow_from)))
+        tell_row(s, option_by_name("allow_from"));
+    if (!all_covered(&old->deny_from, &new->deny_from))
+        tell_row(s, option_by_name("deny_from"));
+}
+
 static void weigh(struct scales *s)
 {
     static const char *const effective[] = {"tls_min", "listen_tls_min", "listen_client"};
     weigh_listeners(s);
     weigh_upstreams(s);
+    weigh_networks(s);
     for (size_t i = 0; i < option_count; i++) {
         const struct option_row *row = &option_table[i];
         bool apart = row->scope != OPTION_SERVICE;

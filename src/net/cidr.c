@@ -75,6 +75,20 @@ bool net_cidr_parse(struct net_cidr *c, const char *text, struct error *err)
     return true;
 }
 
+static bool is_in(const struct net_cidr *c, const uint8_t bytes[16])
+{
+    for (unsigned i = 0; i < sizeof(c->bytes); i++) {
+        if (((bytes[i] ^ c->bytes[i]) & mask_of(c->bits, i)) != 0)
+            return false;
+    }
+    return true;
+}
+
+bool net_cidr_covers(const struct net_cidr *a, const struct net_cidr *b)
+{
+    return a->bits <= b->bits && is_in(a, b->bytes);
+}
+
 bool net_cidr_has(const struct net_cidr *c, const struct net_addr *a)
 {
     uint8_t bytes[16];
@@ -84,11 +98,7 @@ bool net_cidr_has(const struct net_cidr *c, const struct net_addr *a)
         memcpy(bytes, &a->u.in6.sin6_addr, sizeof(bytes));
     else
         return false;
-    for (unsigned i = 0; i < sizeof(bytes); i++) {
-        if (((bytes[i] ^ c->bytes[i]) & mask_of(c->bits, i)) != 0)
-            return false;
-    }
-    return true;
+    return is_in(c, bytes);
 }
 
 bool net_cidr_list_has(const struct net_cidr *list, size_t count, const struct net_addr *a)

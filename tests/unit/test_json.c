@@ -20,7 +20,7 @@ static void a_text_grows(void **state)
         text_add(&t, "%04d,", i);
     assert_int_equal(t.length, 25000);
     assert_int_equal(strlen(t.data), 25000);
-    assert_memory_equal(t.data + 4999 * 5, "4999,", 5);
+    assert_memory_equal(t.data + (size_t)4999 * 5, "4999,", 5);
     text_put(&t, "a\0b", 3);
     assert_int_equal(t.length, 25003);
     text_fini(&t);

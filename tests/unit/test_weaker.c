@@ -362,12 +362,33 @@ static void every_row_that_can_be_weaker_is_weighed(void **state)
     }
 }
 
+static void networks_of_consumers(void **state)
+{
+    (void)state;
+    static const struct change changes[] = {
+        {"", "allow_from = \"10.0.0.0/8\";", ""},
+        {"allow_from = \"10.0.0.0/8\";", "", "allow_from: 10.0.0.0/8 -> none"},
+        {"allow_from = \"10.0.0.0/8\";", "allow_from = [\"10.1.0.0/16\", \"10.2.0.1\"];", ""},
+        {"allow_from = \"10.0.0.0/8\";", "allow_from = [\"10.0.0.0/8\", \"0.0.0.0/0\"];",
+         "allow_from: 10.0.0.0/8 -> 10.0.0.0/8, 0.0.0.0/0"},
+        {"allow_from = [\"10.0.0.0/8\", \"::1\"];", "allow_from = \"::1\";", ""},
+        {"", "deny_from = \"10.0.0.0/8\";", ""},
+        {"deny_from = [\"10.0.0.0/8\", \"::1\"];", "deny_from = \"::1\";",
+         "deny_from: 10.0.0.0/8, ::1 -> ::1"},
+        {"deny_from = \"10.0.0.0/8\";", "deny_from = \"10.0.0.0/9\";",
+         "deny_from: 10.0.0.0/8 -> 10.0.0.0/9"},
+        {"deny_from = [\"10.0.0.0/8\", \"11.0.0.0/8\"];", "deny_from = \"10.0.0.0/7\";", ""},
+    };
+    ALL("listen = \"1\"; connect = \"tcp://a:1\";", changes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(upstreams),
         cmocka_unit_test(listeners),
         cmocka_unit_test(tls_that_became_plain),
+        cmocka_unit_test(networks_of_consumers),
         cmocka_unit_test(services_are_compared_by_name),
         cmocka_unit_test(defaults_count),
         cmocka_unit_test(every_row_that_can_be_weaker_is_weighed),
