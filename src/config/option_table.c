@@ -354,12 +354,10 @@ const struct option_row option_table[] = {
      .help =
          "a session that relays for so long is ended, up to a tenth earlier so that not all end "
          "at once: cleanly when it rests, else cut half a minute later; 0: never"},
-    {LIST(allow_from, USE_ALWAYS), .argument = "CIDR",
-     .default_note = "everyone",
+    {LIST(allow_from, USE_ALWAYS), .argument = "CIDR", .default_note = "everyone",
      .help = "networks whose consumers may connect, like 10.0.0.0/8; unix: consumers always may; "
              "repeatable"},
-    {LIST(deny_from, USE_ALWAYS), .argument = "CIDR",
-     .default_note = "none",
+    {LIST(deny_from, USE_ALWAYS), .argument = "CIDR", .default_note = "none",
      .help = "networks whose consumers may not, even if --allow-from has them; repeatable"},
     {CHOICE(half_close, USE_ALWAYS, half_close_choices), .argument = "on|tls13|off",
      .default_text = "on",
