@@ -9,6 +9,7 @@ import glob
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -197,6 +198,14 @@ class Gateway:
                 if line.startswith("VmRSS:"):
                     return int(line.split()[1]) * 1024
         raise AssertionError("no VmRSS")
+
+    def wakeups(self):
+        """How often its threads began to wait, which is how often they woke; proc(5)."""
+        total = 0
+        for path in glob.glob(f"/proc/{self.pid}/task/*/status"):
+            with open(path, encoding="ascii") as status:
+                total += int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status.read(), re.M)[1])
+        return total
 
     def cpu(self):
         """Seconds of CPU its threads used; /proc/PID/stat counts in ticks of 10 ms, too coarse."""
