@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from harness import STEP, certificate, key, until
 
+PATIENCE = 6 * STEP
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
 
@@ -361,6 +362,8 @@ class Upstream:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = (TlsConnection(sock, self.context, server_side=True) if self.context
                           else Connection(sock))
+            # Longer than any step: it is the test that gives up, not a peer that it holds.
+            sock.settimeout(PATIENCE)
             if self.handshakes:
                 connection.handshake()
             self.results.put(self.script(connection))
