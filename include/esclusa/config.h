@@ -39,6 +39,7 @@ struct text_list {
 enum half_close_policy { HALF_CLOSE_ON, HALF_CLOSE_TLS13, HALF_CLOSE_OFF };
 enum cut_policy { CUT_RESET, CUT_FIN };
 enum revoked_policy { REVOKED_LOG, REVOKED_CLOSE };
+enum dns_word { DNS_WORD_CARES, DNS_WORD_SYSTEM };
 enum sandbox_word { SANDBOX_WORD_OFF, SANDBOX_WORD_ON, SANDBOX_WORD_REQUIRE };
 
 /* One service: listeners and the upstream candidates behind them. Texts are heap-owned. */
@@ -94,9 +95,12 @@ struct config {
     int64_t drain_delay, drain_timeout; /* ms */
     int64_t upgrade_timeout, upgrade_drain_timeout; /* ms */
     int64_t log_level, log_format;
-    int64_t max_handshakes;      /* of consumers in progress */
-    int64_t watch, allow_weaker; /* 0 or 1 */
-    int64_t watch_interval;      /* ms */
+    int64_t max_handshakes; /* of consumers in progress */
+    int64_t dns;            /* enum dns_word */
+    struct text_list dns_servers;
+    int64_t dns_timeout, dns_tries, dns_stale_max; /* ms, but for the tries */
+    int64_t watch, allow_weaker;                   /* 0 or 1 */
+    int64_t watch_interval;                        /* ms */
     /* the process, once it serves */
     char *user, *group;            /* NULL: as it was started */
     int64_t sandbox;               /* enum sandbox_word */

@@ -22,13 +22,15 @@ enum net_role { NET_LISTEN, NET_CONNECT }; /* decides what a bare address means 
 
 #define NET_FD_NAME_MAX 256 /* systemd's FDNAME_MAX and the terminator */
 
-/* "[SCHEME://]HOST:PORT", "unix:/path", "unix:@abstract", as in the command line's table; to listen
- * also "[tls+]systemd:NAME", the sockets of that name that were handed over at the start
+/* "[SCHEME://]HOST:PORT", "unix:/path", "unix:@abstract", as in the command line's table; to
+ * connect also "[SCHEME://]srv:_SERVICE._PROTO.DOMAIN" (RFC 2782); to listen also
+ * "[tls+]systemd:NAME", the sockets of that name that were handed over at the start
  * (sd_listen_fds(3)). */
 struct net_endpoint {
     enum net_scheme scheme;
     char host[NET_HOST_MAX];       /* name or literal without brackets; "" for unix and systemd */
-    uint16_t port;                 /* 1..65535; 0 for unix and systemd */
+    uint16_t port;                 /* 1..65535; 0 for unix, systemd and SRV */
+    bool srv;                      /* host is the name of SRV records, which give hosts and ports */
     char fd_name[NET_FD_NAME_MAX]; /* "" but for systemd */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "@name" for an abstract one */
 };
@@ -54,13 +56,20 @@ struct net_addr {
  * systemd: is printable ASCII without ':' and '/'. */
 bool net_endpoint_parse(struct net_endpoint *e, const char *text, enum net_role role,
                         struct error *err) WARN_UNUSED;
-/* "tls://host:443", "tcp://[::1]:80", "unix:/path", "tls+systemd:name". */
+/* "tls://host:443", "tcp://[::1]:80", "unix:/path", "tls+systemd:name", "tls://srv:_a._tcp.b.c". */
 void net_endpoint_format(const struct net_endpoint *e, char *dst, size_t size);
+/* The name that the administrator trusts: host, or of SRV what is behind the two labels with '_'.
+ * Points into *e. */
+const char *net_endpoint_name(const struct net_endpoint *e);
 
 /* True for an IPv4 or IPv6 literal (no brackets); fills *a with that address and port when a is
  * not NULL. A zone ("fe80::1%eth0", "fe80::1%2") is taken; with a not NULL, the interface must
  * exist, else false and *a is untouched. */
 bool net_addr_from_literal(struct net_addr *a, const char *host, uint16_t port);
+/* literal.c: "10.0.0.1", "10.0.0.1:53", "2001:db8::1", "[2001:db8::1]:53"; port where none is
+ * given. The error says what was given and what would do. */
+bool net_addr_parse(struct net_addr *a, const char *text, uint16_t port,
+                    struct error *err) WARN_UNUSED;
 /* The socket address of a unix endpoint; '@' first makes it abstract. */
 void net_addr_from_path(struct net_addr *a, const char *path);
 /* "127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80", "unix:/path", "unix:@name", "unix:" for an

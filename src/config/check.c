@@ -368,7 +368,7 @@ static bool check_all(const struct config *c, struct checked *services, struct e
         }
     }
     return check_defaults(c, services, err) && check_global(c, services, err) &&
-           check_admin(c, services, err);
+           check_admin(c, services, err) && check_dns(c, err);
 }
 
 bool config_check(const struct config *c, struct error *err)

@@ -55,6 +55,9 @@ bool config_check(const struct config *c, struct error *err) WARN_UNUSED;
 bool check_tls(const struct service_config *s, bool listen_tls, bool connect_tls,
                struct error *err) WARN_UNUSED;
 
+/* check_dns.c: who looks up names. */
+bool check_dns(const struct config *c, struct error *err) WARN_UNUSED;
+
 /* ---- use.c ---- */
 
 /* Of no use to a service with such listeners and upstreams (listen_tls: a tls:// one at least): why

@@ -53,6 +53,9 @@ static const struct option_choice log_level_choices[] = {{"error", LOG_LEVEL_ERR
 static const struct option_choice log_format_choices[] = {
     {"text", LOG_FORMAT_TEXT}, {"json", LOG_FORMAT_JSON}, {NULL, 0}};
 
+static const struct option_choice dns_choices[] = {
+    {"cares", DNS_WORD_CARES}, {"system", DNS_WORD_SYSTEM}, {NULL, 0}};
+
 #define SERVICE(member) .scope = OPTION_SERVICE, .offset = offsetof(struct service_config, member)
 #define GLOBAL(member)  .scope = OPTION_GLOBAL, .offset = offsetof(struct config, member)
 
@@ -94,7 +97,8 @@ const struct option_row option_table[] = {
      .argument = "ADDR",
      .default_note = "required",
      .help = "the upstream: [tls://|tcp://]HOST:PORT, unix:/path or unix:@name; a bare HOST:PORT "
-             "is tls; repeatable: candidates in order"},
+             "is tls; srv:_SERVICE._tcp.DOMAIN takes hosts and ports from SRV records; repeatable: "
+             "candidates in order"},
 
     {.heading = "Verifying the upstream",
      .name = "ca",
@@ -367,6 +371,43 @@ const struct option_row option_table[] = {
      .default_text = "reset",
      .help = "what one side sees when the other's TLS stream was cut without close_notify: a "
              "reset, or a clean end (fin)"},
+
+    {.heading = "Names",
+     .name = "dns",
+     .type = OPTION_CHOICE,
+     GLOBAL(dns),
+     .argument = "cares|system",
+     .default_text = "cares",
+     .choices = dns_choices,
+     .help = "who looks up names: the hosts file and DNS, by c-ares; or the C library and whatever "
+             "nsswitch.conf names"},
+    {.name = "dns_servers",
+     .type = OPTION_TEXT_LIST,
+     GLOBAL(dns_servers),
+     .argument = "IP[:PORT]",
+     .default_note = "those of resolv.conf",
+     .help = "DNS servers to ask, in order; an IPv6 address with a port goes in brackets; "
+             "repeatable"},
+    {.name = "dns_timeout",
+     .type = OPTION_DURATION,
+     GLOBAL(dns_timeout),
+     .argument = "DUR",
+     .default_text = "2s",
+     .min = 50,
+     .max = 60000,
+     .help = "for the answer of a DNS server before it is asked again, or the next one; it doubles "
+             "with each round"},
+    {.name = "dns_tries",
+     .type = OPTION_NUMBER,
+     GLOBAL(dns_tries),
+     .argument = "N",
+     .default_text = "3",
+     .min = 1,
+     .max = 10,
+     .help = "rounds in which every DNS server is asked"},
+    {TIME(GLOBAL, dns_stale_max, 0), .default_text = "1h",
+     .help = "how long the last good addresses of a name are used while it cannot be looked up, or "
+             "has none; 0: not at all"},
 
     {.heading = "Reload",
      FLAG(GLOBAL, watch),

@@ -10,7 +10,7 @@
 bool upstream_server_name(struct tls_name *name, const struct service_config *s,
                           const struct net_endpoint *at, struct error *err)
 {
-    return tls_name_set(name, s->server_name != NULL ? s->server_name : at->host, err);
+    return tls_name_set(name, s->server_name != NULL ? s->server_name : net_endpoint_name(at), err);
 }
 
 /* What was checked once and fails now is rare (no memory); it names the place all the same. */

@@ -373,6 +373,17 @@ static const struct metric_row rows[] = {
         emit_upstream, UPSTREAM_USABLE, "")
     ROW("service_usable", "gauge", "0 while the last attempts with all candidates have failed.",
         emit_service_usable, 0, "")
+    ROW("dns_lookups_total", "counter", "Names looked up, whatever queries it took.",
+        metrics_names, NAMES_LOOKUPS, "")
+    ROW("dns_failures_total", "counter", "Of them, those that failed.",
+        metrics_names_failed, 0, "")
+    ROW("dns_questions_total", "counter", "Names asked for by sessions and the warm pool, and what they were answered from.",
+        metrics_names, NAMES_KEPT, "from=\"cache\"")
+    ROW("dns_questions_total", "counter", "", metrics_names, NAMES_WAITED, "from=\"lookup\"")
+    ROW("dns_questions_total", "counter", "", metrics_names, NAMES_NEGATIVE, "from=\"failure\"")
+    ROW("dns_stale_total", "counter", "Answers given although they were old.",
+        metrics_names, NAMES_STALE, "")
+    ROW("dns_names", "gauge", "Names of which something is kept.", metrics_names, NAMES_KNOWN, "")
     ROW("policy_reports_total", "counter", "What a policy of report let pass.",
         metrics_reports, 0, "")
     ROW("insecure_skip_verify", "gauge", "1: the upstream is not verified.",

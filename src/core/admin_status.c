@@ -1,5 +1,6 @@
 /* /status: what runs and how it is, as JSON. */
 #include "admin.h"
+#include "names.h"
 
 #include <esclusa/clock.h>
 #include <esclusa/log.h>
@@ -102,7 +103,7 @@ static void put_served(struct json *j, const struct tls_seen *seen)
     json_close(j, '}');
 }
 
-static void put_upstream(struct json *j, const struct upstream *u)
+static void put_upstream(struct json *j, const struct gateway *g, const struct upstream *u)
 {
     const struct stats_health *h = &u->stats->health;
     int reason = atomic_load(&h->last_reason);
@@ -115,6 +116,7 @@ static void put_upstream(struct json *j, const struct upstream *u)
     admin_seconds(j, "last_ok_seconds", atomic_load(&h->last_ok_s));
     admin_seconds(j, "last_failure_seconds", atomic_load(&h->last_failed_s));
     json_text(j, "last_reason", reason != REASON_NONE ? reason_word((enum reason)reason) : NULL);
+    names_put(j, g, u);
     put_served(j, &u->stats->seen);
     json_close(j, '}');
 }
@@ -259,7 +261,7 @@ static void put_service(struct json *j, const struct gateway *g, const struct se
     put_listeners(j, s);
     json_open(j, "upstreams", '[');
     for (size_t i = 0; i < s->upstream_count; i++)
-        put_upstream(j, &s->upstreams[i]);
+        put_upstream(j, g, &s->upstreams[i]);
     json_close(j, ']');
     put_verify(j, s);
     put_loaded(j, s);

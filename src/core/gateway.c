@@ -2,6 +2,7 @@
  * main thread, which has a small loop of its own for signals and what the workers report. */
 #include "gateway.h"
 #include "admin.h"
+#include "names.h"
 #include "program.h"
 
 #include <esclusa/core.h>
@@ -14,8 +15,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#define RESOLVER_THREADS   4
-#define DESCRIPTOR_RESERVE 12
+#define DESCRIPTOR_RESERVE 16
 
 /* ---- what workers report ---- */
 
@@ -157,8 +157,8 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
         !start_beating(g, err) || !admin_open(g, err) ||
         (g->set = listen_set_create(snapshot, NULL, program_inherited(g->source.program), err)) ==
             NULL ||
-        (g->source.confine && !confine_enter(g, err)) || !admin_begin(g, err) ||
-        (g->group.resolver = resolver_create(RESOLVER_THREADS, err)) == NULL ||
+        (g->source.confine && !confine_enter(g, err)) ||
+        !names_open(&g->group, &snapshot->config, err) || !admin_begin(g, err) ||
         !start_workers(g, err)) {
         gateway_destroy(&g);
         return NULL;

@@ -38,4 +38,16 @@ enum metrics_of_loaded { METRICS_NOT_AFTER, METRICS_EXPIRED };
 void metrics_loaded(struct metrics *m, const struct metric_row *row);
 void metrics_crls(struct metrics *m, const struct metric_row *row);
 
+/* admin_names.c */
+enum metrics_of_names {
+    NAMES_LOOKUPS,
+    NAMES_KEPT,
+    NAMES_STALE,
+    NAMES_WAITED,
+    NAMES_NEGATIVE,
+    NAMES_KNOWN
+};
+void metrics_names(struct metrics *m, const struct metric_row *row);
+void metrics_names_failed(struct metrics *m, const struct metric_row *row);
+
 #endif

@@ -2,6 +2,7 @@
  * move every worker over, then close what is gone. Anything wrong on the way changes nothing. Live
  * sessions keep the snapshot they began with. */
 #include "gateway.h"
+#include "names.h"
 #include "program.h"
 
 #include <esclusa/log.h>
@@ -227,6 +228,7 @@ void reload_end(struct loop_message *moved)
     adopt(g);
     facts_reloaded(&g->facts, g->snapshot, g->reload_why);
     worker_group_limits(&g->group, g->snapshot);
+    names_configure(&g->group, &g->snapshot->config);
     watch_as_configured(g);
     struct log_line line;
     log_begin(&line, LOG_LEVEL_INFO, "reloaded");

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <net/if.h>
-#include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -248,6 +247,44 @@ static bool parse_host_port(const struct input *in, const char *rest, struct net
            parse_port(in, colon + 1, &e->port);
 }
 
+/* "_SERVICE._PROTO.": the two labels that RFC 2782 puts before the domain; their length, 0: none.
+ */
+static size_t service_labels(const char *name)
+{
+    size_t length = 0;
+    for (int i = 0; i < 2; i++) {
+        size_t label = strcspn(name + length, ".");
+        if (name[length] != '_' || label < 2 || name[length + label] != '.')
+            return 0;
+        length += label + 1;
+    }
+    return name[length] != '\0' ? length : 0;
+}
+
+static bool parse_srv(const struct input *in, const char *name, struct net_endpoint *e)
+{
+    size_t length = strlen(name);
+
+    if (in->role == NET_LISTEN)
+        return reject(in, "SRV records say where to connect, not where to listen");
+    if (length >= sizeof(e->host))
+        return reject(in, "the name is too long: at most %d characters", HOST_NAME_LIMIT);
+    memcpy(e->host, name, length + 1);
+    e->srv = true;
+    if (strchr(name, ':') != NULL)
+        return reject(in, "the SRV records give the port: leave it out");
+    if (!check_name(in, name))
+        return false;
+    return service_labels(name) > 0 ||
+           reject(in, "no name of SRV records: write srv:_SERVICE._tcp.DOMAIN, as in "
+                      "srv:_imaps._tcp.example.com");
+}
+
+const char *net_endpoint_name(const struct net_endpoint *e)
+{
+    return e->host + (e->srv ? service_labels(e->host) : 0);
+}
+
 /* Nothing but digits: a port without a host. */
 static bool parse_port_alone(const struct input *in, const char *rest, struct net_endpoint *e)
 {
@@ -378,6 +415,8 @@ static bool parse_endpoint(const struct input *in, struct net_endpoint *e)
         if (*rest == '\0')
             return reject(in, "no address behind the scheme: give HOST:PORT");
     }
+    if (strncasecmp(rest, "srv:", 4) == 0)
+        return parse_srv(in, rest + 4, e);
     if (rest[0] == '[')
         return parse_bracketed(in, rest, e);
     if (rest[strspn(rest, "0123456789")] == '\0')
@@ -412,6 +451,9 @@ void net_endpoint_format(const struct net_endpoint *e, char *dst, size_t size)
     else if (e->fd_name[0] != '\0')
         str_append(dst, size, &length, "%ssystemd:%s", e->scheme == NET_TLS ? "tls+" : "",
                    e->fd_name);
+    else if (e->srv)
+        str_append(dst, size, &length, "%s://srv:%s", e->scheme == NET_TLS ? "tls" : "tcp",
+                   e->host);
     else
         str_append(dst, size, &length, "%s://%s%s%s:%u", e->scheme == NET_TLS ? "tls" : "tcp",
                    brackets ? "[" : "", e->host, brackets ? "]" : "", (unsigned int)e->port);
@@ -490,73 +532,4 @@ void net_addr_format(const struct net_addr *a, char *dst, size_t size)
         str_copy(dst, size, "unknown");
         break;
     }
-}
-
-/* ---- names ---- */
-
-static bool is_listed(const struct net_addr *list, size_t count, const struct net_addr *a)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (list[i].length == a->length && memcmp(&list[i].u, &a->u, a->length) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool take_addrinfo(struct net_addr *a, const struct addrinfo *info, uint16_t port)
-{
-    if ((info->ai_family != AF_INET && info->ai_family != AF_INET6) ||
-        info->ai_addrlen > sizeof(a->u))
-        return false;
-    memset(a, 0, sizeof(*a));
-    a->length = info->ai_addrlen;
-    memcpy(&a->u, info->ai_addr, info->ai_addrlen);
-    if (info->ai_family == AF_INET)
-        a->u.in.sin_port = htons(port);
-    else
-        a->u.in6.sin6_port = htons(port);
-    return true;
-}
-
-static bool resolve_failed(const char *host, int status, int saved, struct error *err)
-{
-    char shown[NET_HOST_MAX];
-    str_escape(shown, sizeof(shown), host, strlen(host));
-    if (status == EAI_SYSTEM)
-        return error_set_errno(err, saved, "cannot resolve '%s'", shown);
-    if (status == EAI_AGAIN)
-        return error_set(err,
-                         "cannot resolve '%s': no name server answered (%s); see /etc/resolv.conf",
-                         shown, gai_strerror(status));
-    return error_set(err, "cannot resolve '%s': %s; see that the name is written right", shown,
-                     gai_strerror(status));
-}
-
-bool net_resolve_blocking(const char *host, uint16_t port, struct net_addr *list, size_t max,
-                          size_t *count_r, struct error *err)
-{
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-    size_t count = 0;
-
-    *count_r = 0;
-    if (max > 0 && net_addr_from_literal(&list[0], host, port)) {
-        *count_r = 1;
-        return true;
-    }
-    if (net_addr_from_literal(NULL, host, port))
-        return error_set(err, "'%s': no such network interface: see `ip link`", host);
-
-    int status = getaddrinfo(host, NULL, &hints, &found);
-    if (status != 0)
-        return resolve_failed(host, status, errno, err);
-    for (const struct addrinfo *info = found; info != NULL && count < max; info = info->ai_next) {
-        if (take_addrinfo(&list[count], info, port) && !is_listed(list, count, &list[count]))
-            count++;
-    }
-    freeaddrinfo(found);
-    if (count == 0)
-        return resolve_failed(host, EAI_NODATA, 0, err);
-    *count_r = count;
-    return true;
 }

@@ -63,6 +63,8 @@ def library_complaint(path, name):
         return "Landlock is met only in src/sandbox/landlock.c"
     if name == "microhttpd.h" and text != "src/http/http.c":
         return "libmicrohttpd is met only in src/http/http.c"
+    if name in ("ares.h", "ares_dns.h", "ares_nameser.h") and text != "src/policy/ares.c":
+        return "c-ares is met only in src/policy/ares.c"
     if path.parts[:2] == ("src", "relay") and name in ("sys/socket.h", "sys/epoll.h"):
         return "the relay knows no sockets and no epoll"
     return None
@@ -155,6 +157,8 @@ def seeds(put):
          "Landlock is met"),
         ("libmicrohttpd elsewhere", file("src/core/admin.c", "#include <microhttpd.h>\n"),
          "libmicrohttpd is met"),
+        ("c-ares elsewhere", file("src/policy/resolve.c", "#include <ares.h>\n"),
+         "c-ares is met"),
         ("another folder's private header", file("src/core/x.c",
                                                  '#include "../tls/tls_internal.h"\n'),
          "leaves its folder"),

@@ -48,6 +48,8 @@ static const struct {
     {NET_CONNECT, "[::ffff:1.2.3.4]:443", "tls://[::ffff:1.2.3.4]:443"},
     {NET_CONNECT, "[fe80::1%eth0]:443", "tls://[fe80::1%eth0]:443"},
     {NET_CONNECT, "[fe80::1%2]:443", "tls://[fe80::1%2]:443"},
+    {NET_CONNECT, "srv:_imaps._tcp.example.com", "tls://srv:_imaps._tcp.example.com"},
+    {NET_CONNECT, "tcp://SRV:_x._udp.h.", "tcp://srv:_x._udp.h."},
     {NET_CONNECT, "1a.2b:443", "tls://1a.2b:443"},
     {NET_CONNECT, "10.example:443", "tls://10.example:443"},
     {NET_CONNECT, L63 ".x:443", "tls://" L63 ".x:443"},
@@ -81,9 +83,10 @@ static void test_good_endpoints(void **state)
         assert_false(err.set);
         net_endpoint_format(&e, text, sizeof(text));
         assert_string_equal(text, good[i].formatted);
-        /* what is written is read back as the same, whatever the role; systemd: is to listen */
+        /* what is written is read back as the same, whatever the role; systemd: is to listen,
+         * SRV to connect */
         const int last = e.fd_name[0] != '\0' ? NET_LISTEN : NET_CONNECT;
-        for (int role = NET_LISTEN; role <= last; role++) {
+        for (int role = e.srv ? NET_CONNECT : NET_LISTEN; role <= last; role++) {
             assert_true(net_endpoint_parse(&again, text, (enum net_role)role, &err));
             assert_memory_equal(&again, &e, sizeof(e));
         }
@@ -114,6 +117,15 @@ static const struct {
     const char *says; /* a part of the error */
 } bad[] = {
     {BOTH, "", "empty"},
+    {NET_LISTEN, "srv:_x._tcp.h", "not where to listen"},
+    {NET_CONNECT, "srv:_x._tcp.h:443", "leave it out"},
+    {NET_CONNECT, "srv:_x._tcp", "srv:_SERVICE._tcp.DOMAIN"},
+    {NET_CONNECT, "srv:_x._tcp.", "srv:_SERVICE._tcp.DOMAIN"},
+    {NET_CONNECT, "srv:x._tcp.h", "srv:_SERVICE._tcp.DOMAIN"},
+    {NET_CONNECT, "srv:_x.tcp.h", "srv:_SERVICE._tcp.DOMAIN"},
+    {NET_CONNECT, "srv:_._tcp.h", "srv:_SERVICE._tcp.DOMAIN"},
+    {NET_CONNECT, "srv:", "empty part"},
+    {NET_CONNECT, "srv:_x._tcp.h/x", "letters, digits"},
     {BOTH, "host:0", "out of range: give 1 to 65535"},
     {BOTH, "host:65536", "out of range"},
     {BOTH, "host:99999999999", "out of range"},

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -72,12 +73,33 @@ static bool fake_lookup(const char *host, uint16_t port, struct net_addr *list, 
 static struct loop *loop;
 static struct resolver *resolver;
 
-static void open_resolver(unsigned max_threads, int64_t keep_ms, int64_t idle_ms)
+static atomic_uint told_stale, told_recovered;
+
+static void note_event(void *context, enum resolve_event event, const char *host, const char *text)
 {
-    struct resolver_options options = {
-        .max_threads = max_threads, .keep_ms = keep_ms, .idle_ms = idle_ms, .lookup = fake_lookup};
-    resolver = resolver_create_with(&options, NULL);
+    (void)context;
+    (void)host;
+    (void)text;
+    atomic_fetch_add(event == RESOLVE_EVENT_STALE ? &told_stale : &told_recovered, 1);
+}
+
+static const struct resolver_settings by_system = {
+    .system = true, .servers = "", .timeout_ms = 1000, .tries = 1, .stale_max_ms = 60000};
+
+static void open_resolver(unsigned max_threads)
+{
+    const struct system_options options = {
+        .max_threads = max_threads, .idle_ms = 10000, .lookup = fake_lookup};
+    const struct resolver_listener listener = {.tell = note_event};
+    resolver = resolver_create_with(&by_system, &options, &listener, NULL);
     assert_non_null(resolver);
+}
+
+static struct resolver_counts counts(void)
+{
+    struct resolver_counts c;
+    resolver_count(resolver, &c);
+    return c;
 }
 
 static int set_up(void **state)
@@ -87,6 +109,8 @@ static int set_up(void **state)
     atomic_store(&lookups_ended, 0);
     atomic_store(&gate_open, false);
     atomic_store(&peak, 0);
+    atomic_store(&told_stale, 0);
+    atomic_store(&told_recovered, 0);
     loop = loop_create(NULL);
     return loop == NULL;
 }
@@ -146,8 +170,8 @@ static void test_answer(void **state)
 {
     (void)state;
     struct asker a = {0};
-    open_resolver(4, RESOLVE_KEEP_MS, RESOLVE_IDLE_MS);
-    assert_int_equal(0, resolver_threads(resolver)); /* on demand */
+    open_resolver(4);
+    assert_int_equal(0, atomic_load(&lookups)); /* on demand */
     answered = 0;
     ask(&a, "name", 443);
     assert_int_equal(0, answered);
@@ -158,7 +182,6 @@ static void test_answer(void **state)
     assert_int_equal(2, ntohl(a.query.addresses[1].u.in.sin_addr.s_addr));
     assert_false(a.query.error.set);
     assert_null(a.query.ticket);
-    assert_int_equal(1, resolver_threads(resolver));
     assert_int_equal(0, atomic_load(&unblocked));
     resolve_cancel(resolver, &a.query); /* nothing to do */
 }
@@ -167,7 +190,7 @@ static void test_kept_answer(void **state)
 {
     (void)state;
     struct asker a = {0}, b = {0}, c = {0};
-    open_resolver(4, 60000, RESOLVE_IDLE_MS);
+    open_resolver(4);
     answered = 0;
     ask(&a, "name", 443);
     run_until_answered(1);
@@ -177,57 +200,43 @@ static void test_kept_answer(void **state)
     assert_true(b.query.ok);
     assert_int_equal(2, b.query.count);
     assert_int_equal(1, atomic_load(&lookups));
-    ask(&c, "name", 444); /* another port is another question */
+    ask(&c, "NAME", 444); /* the same name; each gets its port */
     run_until_answered(3);
     assert_int_equal(444, ntohs(c.query.addresses[0].u.in.sin_port));
-    assert_int_equal(2, atomic_load(&lookups));
-    assert_int_equal(2, resolver_entries(resolver));
+    assert_int_equal(1, atomic_load(&lookups));
+    assert_int_equal(1, counts().names);
+    assert_int_equal(1, counts().lookups);
+    assert_int_equal(1, counts().ended[RESOLVE_OK]);
+    assert_int_equal(1, counts().waited);
+    assert_int_equal(2, counts().kept);
+    assert_int_equal(0, counts().stale);
 }
 
-static void test_kept_answer_gets_old(void **state)
+static void test_names_are_bounded(void **state)
 {
     (void)state;
     struct asker a = {0};
-    open_resolver(4, 20, RESOLVE_IDLE_MS);
+    char host[24];
+    open_resolver(4);
     answered = 0;
-    ask(&a, "one", 1);
-    run_until_answered(1);
-    usleep(40000);
-    ask(&a, "two", 1); /* adding drops what is too old */
-    run_until_answered(2);
-    assert_int_equal(1, resolver_entries(resolver));
-    usleep(40000);
-    ask(&a, "two", 1);
-    run_until_answered(3);
-    assert_int_equal(3, atomic_load(&lookups));
-}
-
-static void test_kept_answers_are_bounded(void **state)
-{
-    (void)state;
-    struct asker a = {0};
-    open_resolver(4, 60000, RESOLVE_IDLE_MS);
-    answered = 0;
-    for (unsigned i = 0; i < RESOLVE_CACHE_MAX + 20; i++) {
-        ask(&a, "name", (uint16_t)(i + 1));
+    for (unsigned i = 0; i < RESOLVE_NAMES_MAX + 20; i++) {
+        (void)snprintf(host, sizeof host, "name-%u", i);
+        ask(&a, host, 1);
         run_until_answered(i + 1);
         assert_true(a.query.ok);
     }
-    assert_int_equal(RESOLVE_CACHE_MAX, resolver_entries(resolver));
-    ask(&a, "name", RESOLVE_CACHE_MAX + 20); /* the newest is there */
-    run_until_answered(RESOLVE_CACHE_MAX + 21);
-    assert_int_equal(RESOLVE_CACHE_MAX + 20, atomic_load(&lookups));
-    ask(&a, "name", 1); /* the oldest is not */
-    run_until_answered(RESOLVE_CACHE_MAX + 22);
-    assert_int_equal(RESOLVE_CACHE_MAX + 21, atomic_load(&lookups));
+    assert_int_equal(RESOLVE_NAMES_MAX, counts().names);
+    ask(&a, host, 1); /* the newest is there */
+    run_until_answered(RESOLVE_NAMES_MAX + 21);
+    assert_int_equal(RESOLVE_NAMES_MAX + 20, atomic_load(&lookups));
 }
 
-static void test_error_to_all_and_not_kept(void **state)
+static void test_error_to_all_and_believed(void **state)
 {
     (void)state;
     enum { ALL = 10 };
     struct asker askers[ALL] = {0};
-    open_resolver(4, 60000, RESOLVE_IDLE_MS);
+    open_resolver(4);
     answered = 0;
     for (unsigned i = 0; i < ALL; i++) {
         ask(&askers[i], "gate-bad", 1);
@@ -241,14 +250,95 @@ static void test_error_to_all_and_not_kept(void **state)
         assert_string_equal("gate-bad: no such host", askers[i].query.error.text);
     }
     assert_int_equal(1, atomic_load(&lookups));
-    assert_int_equal(0, resolver_entries(resolver));
-    ask(&askers[0], "gate-bad", 1);
+    assert_int_equal(1, counts().ended[RESOLVE_OTHER]);
+    ask(&askers[0], "gate-bad", 1); /* within CACHE_FAILED_MS */
     run_until_answered(ALL + 1);
-    assert_int_equal(2, atomic_load(&lookups));
+    assert_false(askers[0].query.ok);
+    assert_int_equal(1, counts().negative);
+    assert_int_equal(1, atomic_load(&lookups));
     ask(&askers[0], "good", 1); /* no trace of the error in the next answer */
     run_until_answered(ALL + 2);
     assert_true(askers[0].query.ok);
     assert_false(askers[0].query.error.set);
+}
+
+static bool broken;
+
+static bool breakable_lookup(const char *host, uint16_t port, struct net_addr *list, size_t max,
+                             size_t *count_r, struct error *err)
+{
+    return fake_lookup(broken ? "bad" : host, port, list, max, count_r, err);
+}
+
+/* After resolver_configure() what is kept is looked up again; if that fails it is still given. */
+static void test_settings_changed(void **state)
+{
+    (void)state;
+    struct asker a = {0};
+    const struct system_options options = {
+        .max_threads = 1, .idle_ms = 10000, .lookup = breakable_lookup};
+    const struct resolver_listener listener = {.tell = note_event};
+    struct resolver_settings settings = by_system;
+    struct resolver_view view;
+    resolver = resolver_create_with(&settings, &options, &listener, NULL);
+    assert_non_null(resolver);
+    assert_false(resolver_view(resolver, "name", 1, &view));
+    answered = 0;
+    broken = false;
+    ask(&a, "name", 1);
+    run_until_answered(1);
+    resolver_configure(resolver, &settings); /* the same: nothing is looked up again */
+    ask(&a, "name", 1);
+    run_until_answered(2);
+    assert_int_equal(1, atomic_load(&lookups));
+    settings.timeout_ms++;
+    broken = true;
+    resolver_configure(resolver, &settings);
+    ask(&a, "name", 1);
+    run_until_answered(3);
+    assert_int_equal(2, atomic_load(&lookups));
+    assert_true(a.query.ok);
+    assert_int_equal(2, a.query.count);
+    assert_int_equal(1, counts().stale);
+    assert_true(resolver_view(resolver, "Name", 1, &view));
+    assert_true(view.stale);
+    assert_int_equal(2, view.count);
+    assert_int_equal(RESOLVE_OTHER, view.failed);
+    wait_for(&told_stale, 1);
+    broken = false;
+    settings.timeout_ms++;
+    resolver_configure(resolver, &settings);
+    ask(&a, "name", 1);
+    run_until_answered(4);
+    wait_for(&told_recovered, 1);
+    assert_true(resolver_view(resolver, "name", 1, &view));
+    assert_false(view.stale);
+    assert_int_equal(1, counts().stale);
+    assert_int_equal(1, atomic_load(&told_stale));
+}
+
+/* A question with an old answer at hand does not wait long for a slow lookup. */
+static void test_patience(void **state)
+{
+    (void)state;
+    struct asker a = {0};
+    struct resolver_settings settings = by_system;
+    open_resolver(1);
+    atomic_store(&gate_open, true);
+    answered = 0;
+    ask(&a, "gate", 1);
+    run_until_answered(1);
+    atomic_store(&gate_open, false);
+    settings.tries++;
+    resolver_configure(resolver, &settings);
+    ask(&a, "gate", 1);
+    run_until_answered(2); /* while the gate is shut */
+    assert_true(a.query.ok);
+    assert_int_equal(1, counts().stale);
+    ask(&a, "gate", 1); /* and now at once */
+    run_until_answered(3);
+    assert_int_equal(2, counts().waited);
+    assert_int_equal(2, atomic_load(&lookups));
 }
 
 /* ---- many at once ---- */
@@ -258,7 +348,7 @@ static void test_single_flight(void **state)
     (void)state;
     enum { ALL = 50 };
     struct asker askers[ALL] = {0};
-    open_resolver(8, 60000, RESOLVE_IDLE_MS);
+    open_resolver(8);
     answered = 0;
     for (unsigned i = 0; i < ALL; i++) {
         ask(&askers[i], "gate", 443);
@@ -271,48 +361,26 @@ static void test_single_flight(void **state)
         assert_true(askers[i].query.ok);
     }
     assert_int_equal(1, atomic_load(&lookups));
-    assert_int_equal(1, resolver_threads(resolver));
 }
 
 static void test_slow_name_delays_no_other(void **state)
 {
     (void)state;
     struct asker slow = {0}, other = {0};
-    open_resolver(2, 60000, RESOLVE_IDLE_MS);
+    open_resolver(2);
     answered = 0;
     ask(&slow, "gate", 1);
     wait_for(&lookups, 1);
     for (unsigned i = 1; i <= 20; i++) { /* all of them while the gate is shut */
-        ask(&other, "name", (uint16_t)i);
+        char host[8];
+        (void)snprintf(host, sizeof host, "name%u", i);
+        ask(&other, host, 1);
         run_until_answered(i);
     }
     assert_int_equal(0, slow.answers);
     atomic_store(&gate_open, true);
     run_until_answered(21);
     assert_int_equal(1, slow.answers);
-}
-
-static void test_threads_are_bounded_and_end(void **state)
-{
-    (void)state;
-    enum { ALL = 12 };
-    struct asker askers[ALL] = {0};
-    open_resolver(3, 60000, 50);
-    answered = 0;
-    for (unsigned i = 0; i < ALL; i++) {
-        ask(&askers[i], "gate", (uint16_t)(i + 1));
-    }
-    wait_for(&lookups, 3);
-    assert_int_equal(3, resolver_threads(resolver));
-    atomic_store(&gate_open, true);
-    run_until_answered(ALL);
-    assert_int_equal(3, atomic_load(&peak));
-    for (int i = 0; i < 30000 && resolver_threads(resolver) > 0; i++) {
-        usleep(1000);
-    }
-    assert_int_equal(0, resolver_threads(resolver)); /* idle for long: ended */
-    ask(&askers[0], "again", 1);
-    run_until_answered(ALL + 1);
 }
 
 static struct asker *new_asker(void)
@@ -334,7 +402,7 @@ static void test_cancel_while_running(void **state)
     (void)state;
     struct asker *gone = new_asker();
     struct asker stays = {0};
-    open_resolver(2, 60000, RESOLVE_IDLE_MS);
+    open_resolver(2);
     answered = 0;
     ask(gone, "gate", 1);
     ask(&stays, "gate", 1);
@@ -352,7 +420,7 @@ static void test_cancel_of_all_while_running(void **state)
     (void)state;
     struct asker *gone = new_asker();
     struct asker later = {0};
-    open_resolver(2, 60000, RESOLVE_IDLE_MS);
+    open_resolver(2);
     answered = 0;
     ask(gone, "gate", 1);
     wait_for(&lookups, 1);
@@ -363,31 +431,12 @@ static void test_cancel_of_all_while_running(void **state)
     assert_int_equal(1, atomic_load(&lookups));
 }
 
-static void test_cancel_while_queued(void **state)
-{
-    (void)state;
-    struct asker slow = {0}, after = {0};
-    struct asker *gone = new_asker();
-    open_resolver(1, 60000, RESOLVE_IDLE_MS);
-    answered = 0;
-    ask(&slow, "gate", 1);
-    wait_for(&lookups, 1);
-    ask(gone, "never", 1);
-    ask(&after, "after", 1);
-    assert_int_equal(3, resolver_entries(resolver));
-    cancel_and_free(gone);
-    assert_int_equal(2, resolver_entries(resolver));
-    atomic_store(&gate_open, true);
-    run_until_answered(2);
-    assert_int_equal(2, atomic_load(&lookups)); /* "never" was not looked up */
-}
-
 static void test_cancel_after_posted(void **state)
 {
     (void)state;
     struct asker *gone = new_asker();
     struct asker kept = {0};
-    open_resolver(1, 60000, RESOLVE_IDLE_MS);
+    open_resolver(1);
     answered = 0;
     ask(&kept, "name", 1);
     run_until_answered(1);
@@ -420,7 +469,7 @@ static void test_cancel_in_callback(void **state)
     (void)state;
     struct asker first = {.act = cancel_victim};
     struct asker kept = {0};
-    open_resolver(1, 60000, RESOLVE_IDLE_MS);
+    open_resolver(1);
     answered = 0;
     ask(&kept, "name", 1);
     run_until_answered(1);
@@ -444,7 +493,7 @@ static void test_ask_again_in_callback(void **state)
 {
     (void)state;
     struct asker a = {.act = ask_again};
-    open_resolver(1, 60000, RESOLVE_IDLE_MS);
+    open_resolver(1);
     answered = 0;
     ask(&a, "name", 77);
     run_until_answered(5);
@@ -479,7 +528,9 @@ static void *hurry(void *context)
         }
         query->callback = crowd_answer;
         query->context = c;
-        if (!resolve_ask(resolver, c->loop, query, "name", (uint16_t)(1 + i % 7))) {
+        char host[24]; /* mostly kept, at times not */
+        (void)snprintf(host, sizeof host, "name%u", i % 16 == 0 ? 100 + i : i % 7);
+        if (!resolve_ask(resolver, c->loop, query, host, 1)) {
             free(query);
             break;
         }
@@ -506,7 +557,7 @@ static void test_crowd(void **state)
 {
     (void)state;
     struct crowd crowd[CROWD] = {0};
-    open_resolver(3, 1, 1); /* hardly anything kept, threads come and go */
+    open_resolver(3);
     for (unsigned i = 0; i < CROWD; i++) {
         crowd[i].index = i;
         crowd[i].loop = loop_create(NULL);
@@ -528,7 +579,7 @@ static void test_destroy_with_questions_outstanding(void **state)
 {
     (void)state;
     struct asker running_one = {0}, queued = {0}, posted = {0}, cancelled = {0};
-    open_resolver(1, 60000, RESOLVE_IDLE_MS);
+    open_resolver(1);
     answered = 0;
     ask(&posted, "name", 1);
     run_until_answered(1);
@@ -559,7 +610,7 @@ static void test_real_lookup(void **state)
 {
     (void)state;
     struct asker a = {0};
-    resolver = resolver_create(0, NULL); /* 0: one thread all the same */
+    resolver = resolver_create(&by_system, NULL, NULL);
     assert_non_null(resolver);
     answered = 0;
     ask(&a, "127.0.0.1", 8080);
@@ -577,15 +628,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_answer),
         TEST(test_kept_answer),
-        TEST(test_kept_answer_gets_old),
-        TEST(test_kept_answers_are_bounded),
-        TEST(test_error_to_all_and_not_kept),
+        TEST(test_names_are_bounded),
+        TEST(test_error_to_all_and_believed),
+        TEST(test_settings_changed),
+        TEST(test_patience),
         TEST(test_single_flight),
         TEST(test_slow_name_delays_no_other),
-        TEST(test_threads_are_bounded_and_end),
         TEST(test_cancel_while_running),
         TEST(test_cancel_of_all_while_running),
-        TEST(test_cancel_while_queued),
         TEST(test_cancel_after_posted),
         TEST(test_cancel_in_callback),
         TEST(test_ask_again_in_callback),

@@ -466,6 +466,10 @@ static void what_would_run(void **state)
                                            "--half-close", "tls13", "--drain-timeout", "0"));
     /* What only TLS would use is left out. */
     assert_printed(s, "workers = 2\n"
+                      "dns = cares\n"
+                      "dns_timeout = 2s\n"
+                      "dns_tries = 3\n"
+                      "dns_stale_max = 1h\n"
                       "watch = true\n"
                       "watch_interval = 2s\n"
                       "allow_weaker = false\n"
@@ -505,7 +509,8 @@ static void the_same_as_json(void **state)
         snapshot_of(WORDS("check", "--format", "json", "-l", "8080", "-l", "unix:/a\"b\xc3", "-c",
                           "tcp://host:80", "--workers", "2"));
     assert_printed(
-        s, "{\"settings\":{\"workers\":2,\"watch\":true,\"watch_interval\":\"2s\","
+        s, "{\"settings\":{\"workers\":2,\"dns\":\"cares\",\"dns_timeout\":\"2s\","
+           "\"dns_tries\":3,\"dns_stale_max\":\"1h\",\"watch\":true,\"watch_interval\":\"2s\","
            "\"allow_weaker\":false,\"drain_delay\":\"0\",\"drain_timeout\":\"5s\","
            "\"upgrade_timeout\":\"30s\",\"upgrade_drain_timeout\":\"1h\","
            "\"keep_bind\":false,\"sandbox\":\"on\",\"core_dumps\":false,"
