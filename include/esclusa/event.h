@@ -88,6 +88,8 @@ void loop_stop(struct loop *loop);
 
 /* Monotonic milliseconds as of the current batch: cheap. */
 int64_t loop_now(const struct loop *loop);
+/* How many turns have begun: the same all through one. */
+uint64_t loop_turns(const struct loop *loop);
 
 /* Registers fd. interest is an OR of LOOP_*. The fd stays the caller's and is not closed. An io
  * that is added already is an error. */

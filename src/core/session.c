@@ -167,9 +167,17 @@ static void down_handshake_enter(struct session *s)
 static void down_handshake_event(struct session *s, enum relay_side side, unsigned events)
 {
     (void)side;
-    (void)events;
     struct transport *t = s->transport[RELAY_DOWN];
-    switch (t->ops->handshake(t)) {
+    struct worker *w = s->worker;
+    const uint64_t turn = loop_turns(w->loop);
+    if (!ration_left(&w->ration, turn)) {
+        loop_io_pend(&s->io[RELAY_DOWN], events);
+        return;
+    }
+    const int64_t began_us = clock_us();
+    enum tp_status status = t->ops->handshake(t);
+    ration_take(&w->ration, turn, clock_us() - began_us);
+    switch (status) {
     case TP_OK:
         stats_observe(s->stats, STATS_CONSUMER_HANDSHAKE, clock_us() - s->began_us);
         stats_add(s->stats,

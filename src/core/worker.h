@@ -6,6 +6,7 @@
 
 #include "listen_set.h"
 #include "listing.h"
+#include "ration.h"
 #include "reverify.h"
 #include "warm.h"
 
@@ -73,6 +74,7 @@ struct worker {
     struct reverify reverify;    /* live sessions after a reload */
     struct listing_part listing; /* live sessions for the admin endpoint */
     struct warm warm;            /* connections kept ready */
+    struct ration ration;        /* of handshakes, a turn */
     int64_t drain_timeout_ms;    /* argument of drain_message */
     int64_t hurry_timeout_ms;    /* argument of hurry_message */
 };

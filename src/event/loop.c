@@ -354,6 +354,11 @@ int64_t loop_now(const struct loop *loop)
     return loop->now_ms;
 }
 
+uint64_t loop_turns(const struct loop *loop)
+{
+    return loop->turn;
+}
+
 void loop_destroy(struct loop **loop)
 {
     if (*loop == NULL) {
