@@ -4,6 +4,11 @@ target_compile_definitions(e2e_tls_peer PRIVATE _GNU_SOURCE)
 target_link_libraries(e2e_tls_peer PRIVATE OpenSSL::SSL OpenSSL::Crypto Threads::Threads)
 esclusa_warnings(e2e_tls_peer)
 
+add_executable(e2e_hello_flood e2e/hello_flood.c)
+target_compile_definitions(e2e_hello_flood PRIVATE _GNU_SOURCE)
+target_link_libraries(e2e_hello_flood PRIVATE Threads::Threads)
+esclusa_warnings(e2e_hello_flood)
+
 add_executable(e2e_sandbox_probe e2e/sandbox_probe.c)
 target_link_libraries(e2e_sandbox_probe PRIVATE esclusa_core)
 target_include_directories(e2e_sandbox_probe PRIVATE ${PROJECT_SOURCE_DIR}/src)
@@ -21,6 +26,7 @@ function(esclusa_e2e_test theme timeout)
                                    ${CMAKE_CURRENT_SOURCE_DIR}/e2e/test_${theme}.py)
   set(environment "ESCLUSA=$<TARGET_FILE:esclusa>" "CERTS=${e2e_certs}"
                   "TLS_PEER=$<TARGET_FILE:e2e_tls_peer>"
+                  "HELLO_FLOOD=$<TARGET_FILE:e2e_hello_flood>"
                   "SANDBOX_PROBE=$<TARGET_FILE:e2e_sandbox_probe>")
   if(NOT ESCLUSA_SANITIZE STREQUAL "")
     list(APPEND environment "SANITIZED=1")
@@ -55,6 +61,7 @@ esclusa_e2e_test(bounds 120)
 esclusa_e2e_test(sandbox 120)
 esclusa_e2e_test(admin 180)
 esclusa_e2e_test(warm 240)
+esclusa_e2e_test(overload 240)
 esclusa_e2e_test(storm 300)
 esclusa_e2e_test(balance 60)
 esclusa_e2e_test(idle 60)
