@@ -11,6 +11,7 @@
  * after a short grace. */
 #define CARES_NO_DEPRECATED /* what replaces them is not in Debian 12's */
 #include "lookup.h"
+#include "wire.h"
 
 #include <esclusa/clock.h>
 #include <esclusa/str.h>
@@ -252,6 +253,7 @@ static enum resolve_reason reason_of(int status)
         return RESOLVE_SERVERS;
     case ARES_EFORMERR:
     case ARES_EBADRESP:
+    case ARES_EBADNAME: /* in the answer: what we ask for has been checked */
         return RESOLVE_MALFORMED;
     default:
         return RESOLVE_OTHER;
@@ -390,48 +392,6 @@ static void begin_target(struct job *j, size_t target)
 
 /* ---- SRV ---- */
 
-static unsigned get16(const unsigned char *at)
-{
-    return (unsigned)at[0] << 8 | at[1];
-}
-
-/* RFC 1035, sections 4.1.1 to 4.1.3: a header, questions, answers. */
-#define HEADER_SIZE   12
-#define QUESTION_SIZE 4  /* behind its name */
-#define RECORD_SIZE   10 /* behind its name, before its data */
-
-/* The least TTL of the records in the answer section: ares_parse_srv_reply(3) does not give it.
- * -1: the message is not well-formed. */
-static int64_t least_ttl(const unsigned char *message, int length)
-{
-    int at = HEADER_SIZE;
-    int64_t least = INT32_MAX;
-    if (length < HEADER_SIZE)
-        return -1;
-    const unsigned questions = get16(message + 4), answers = get16(message + 6);
-    for (unsigned i = 0; i < questions + answers; i++) {
-        char *name = NULL;
-        long used = 0;
-        const bool question = i < questions;
-        const int fixed = question ? QUESTION_SIZE : RECORD_SIZE;
-        if (ares_expand_name(message + at, message, length, &name, &used) != ARES_SUCCESS)
-            return -1;
-        ares_free_string(name);
-        if (used > length - at - fixed)
-            return -1;
-        at += (int)used + fixed;
-        if (question)
-            continue;
-        const unsigned char *ttl = message + at - 6, *size = message + at - 2;
-        int64_t seconds = (int64_t)get16(ttl) << 16 | get16(ttl + 2);
-        least = seconds < least ? seconds : least;
-        if ((int)get16(size) > length - at)
-            return -1;
-        at += (int)get16(size);
-    }
-    return least;
-}
-
 static size_t count_records(const struct ares_srv_reply *records)
 {
     size_t count = 0;
@@ -480,7 +440,7 @@ static void on_records(void *context, int status, int timeouts, unsigned char *m
     int64_t ttl = 0;
     if (status == ARES_SUCCESS)
         status = ares_parse_srv_reply(message, length, &records);
-    if (status == ARES_SUCCESS && (ttl = least_ttl(message, length)) < 0)
+    if (status == ARES_SUCCESS && (ttl = wire_least_ttl(message, (size_t)length)) < 0)
         status = ARES_EBADRESP;
     if (status != ARES_SUCCESS)
         j->answer->reason = reason_of(status);

@@ -8,51 +8,10 @@ import threading
 import time
 import unittest
 
-from admin import AdminCase
-from dns_server import A, AAAA, NOERROR, NXDOMAIN, REFUSED, SERVFAIL, Answer, DnsServer
-from harness import STEP, certificate, free_port, until
-from peers import Upstream, connect, server_context
-
-# Of src/policy/cache.h, in seconds.
-FRESH_MIN, FAILED = 5, 2
-
-
-class NamesCase(AdminCase):
-    def dns(self, start=True):
-        server = DnsServer()
-        self.addCleanup(server.stop)
-        return server.start() if start else server
-
-    def says(self, word, host="127.0.0.1", port=0, context=None):
-        """An upstream that says who it is, and ends."""
-        def script(connection):
-            connection.send(word.encode())
-            connection.end()
-
-        return self.closing(Upstream(script, context, address=(host, port)))
-
-    def named(self, server, url, *options, tries=1, timeout="300ms", **settings):
-        return self.start(url, "--dns-servers", server.address, "--dns-timeout", timeout,
-                          "--dns-tries", tries, *options, **settings)
-
-    def whom(self, gateway):
-        """Who answers a new consumer: its word; "" where the session fails."""
-        try:
-            with socket.create_connection(gateway.address, STEP) as sock:
-                sock.settimeout(STEP)
-                got = b""
-                while data := sock.recv(100):
-                    got += data
-                return got.decode()
-        except ConnectionError:
-            return ""
-
-    def until_whom(self, gateway, word):
-        until(lambda: self.whom(gateway) == word, what=f"{word} to answer")
-
-    def last_failure(self, gateway):
-        return gateway.wait_log(lambda line: line.get("event") == "session"
-                                and line.get("reason", "").startswith("resolve_"))
+from dns_server import A, AAAA, NOERROR, NXDOMAIN, REFUSED, SERVFAIL, Answer
+from harness import STEP, free_port, until
+from names import FRESH_MIN, NamesCase
+from peers import connect
 
 
 class Answers(NamesCase):

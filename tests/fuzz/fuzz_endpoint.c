@@ -18,8 +18,9 @@ static void require(bool holds)
 
 static bool same(const struct net_endpoint *a, const struct net_endpoint *b)
 {
-    return a->scheme == b->scheme && a->port == b->port && str_equal(a->host, b->host) &&
-           str_equal(a->path, b->path) && str_equal(a->fd_name, b->fd_name);
+    return a->scheme == b->scheme && a->port == b->port && a->srv == b->srv &&
+           str_equal(a->host, b->host) && str_equal(a->path, b->path) &&
+           str_equal(a->fd_name, b->fd_name);
 }
 
 static void check_taken(const struct net_endpoint *e)
@@ -33,7 +34,7 @@ static void check_taken(const struct net_endpoint *e)
     require(strlen(text) < sizeof(text) - 1); /* was not cut */
     require(memchr(e->fd_name, '\0', sizeof(e->fd_name)) != NULL);
     const int last = e->fd_name[0] != '\0' ? NET_LISTEN : NET_CONNECT;
-    for (int role = NET_LISTEN; role <= last; role++) {
+    for (int role = e->srv ? NET_CONNECT : NET_LISTEN; role <= last; role++) {
         struct net_endpoint again;
         struct error err;
         error_init(&err);
@@ -49,7 +50,8 @@ static void check_taken(const struct net_endpoint *e)
     } else if (e->fd_name[0] != '\0') {
         require(e->path[0] == '\0' && e->host[0] == '\0' && e->port == 0);
     } else {
-        require(e->path[0] == '\0' && e->host[0] != '\0' && e->port != 0);
+        require(e->path[0] == '\0' && e->host[0] != '\0' && (e->port != 0) != e->srv);
+        require(net_endpoint_name(e)[0] != '\0');
         if (net_addr_from_literal(&address, e->host, e->port)) {
             require(net_addr_from_literal(NULL, e->host, e->port));
             net_addr_format(&address, text, sizeof(text));
