@@ -66,7 +66,7 @@ void notify_close(struct notify *n)
     n->watchdog_ms = 0;
 }
 
-static void say(struct notify *n, int flags, const char *format, va_list args)
+static void PRINTF_LIKE(3, 0) say(struct notify *n, int flags, const char *format, va_list args)
 {
     char text[NOTIFY_TEXT_MAX];
     int length = vsnprintf(text, sizeof text, format, args);
