@@ -11,6 +11,7 @@ RANK = {
     "tls": 3,
     "http": 3,
     "net": 2,
+    "dialogue": 2,
     "event": 2,
     "sandbox": 2,
     "base": 1,
