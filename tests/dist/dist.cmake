@@ -11,7 +11,7 @@ function(esclusa_dist_test theme timeout)
 endfunction()
 
 esclusa_dist_test(manual 60)
-esclusa_dist_test(completion 60)
+esclusa_dist_test(completion 180)
 esclusa_dist_test(kubernetes 60)
 esclusa_dist_test(install 60)
 # Not with sanitizers, whose libraries are no dependency to have, nor part of an image.

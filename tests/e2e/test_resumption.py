@@ -7,7 +7,7 @@ import threading
 import time
 import unittest
 
-from harness import CERTS, STEP, TLS_PEER, Case, certificate, free_port, key, need
+from harness import CERTS, SANITIZED, STEP, TLS_PEER, Case, certificate, free_port, key, need
 from peers import (TLS12, TLS13, Background, Upstream, connect, echo, name_of, server_context)
 from test_reload import ConfigGateway, service, services
 
@@ -257,7 +257,7 @@ class AfterTheHandshake(Case):
         self.assertGreater(sum(each.result() for each in attacks), 10)
         waits.sort()
         # Measured: 15 ms; without the limit 300 ms and more. The machine is busy with the attack.
-        self.assertLess(waits[len(waits) * 9 // 10], 0.2, waits[-20:])
+        self.assertLess(waits[len(waits) * 9 // 10], 1.0 if SANITIZED else 0.2, waits[-20:])
 
     def test_new_keys_by_volume(self):
         """32 MiB, new keys each MiB, either way: as some do."""
