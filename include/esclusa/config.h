@@ -37,6 +37,7 @@ struct text_list {
 };
 
 enum half_close_policy { HALF_CLOSE_ON, HALF_CLOSE_TLS13, HALF_CLOSE_OFF };
+enum over_limit { OVER_LIMIT_WAIT, OVER_LIMIT_RESET };
 enum cut_policy { CUT_RESET, CUT_FIN };
 enum revoked_policy { REVOKED_LOG, REVOKED_CLOSE };
 enum dns_word { DNS_WORD_CARES, DNS_WORD_SYSTEM };
@@ -79,6 +80,11 @@ struct service_config {
     int64_t tls_min, tls_max; /* enum tls_version */
     int64_t required;         /* 0 or 1 */
     int64_t backlog;
+    int64_t max_service_connections, max_consumer_connections, max_service_handshakes; /* 0: any */
+    int64_t accept_rate;                               /* a second; 0: any */
+    int64_t over_limit;                                /* enum over_limit */
+    struct text_list allow_uid, allow_gid;             /* names or numbers */
+    int64_t tcp_user_timeout, listen_tcp_user_timeout; /* ms; 0: the kernel's */
     int64_t connect_timeout, handshake_timeout, idle_timeout, half_closed_timeout; /* ms */
     int64_t max_lifetime;                                                          /* ms; 0: none */
     int64_t half_close;           /* enum half_close_policy */
@@ -95,8 +101,9 @@ struct config {
     int64_t drain_delay, drain_timeout; /* ms */
     int64_t upgrade_timeout, upgrade_drain_timeout; /* ms */
     int64_t log_level, log_format;
-    int64_t max_handshakes; /* of consumers in progress */
-    int64_t dns;            /* enum dns_word */
+    int64_t max_handshakes;  /* of consumers in progress */
+    int64_t max_connections; /* of all services; 0: as many as there are descriptors for */
+    int64_t dns;             /* enum dns_word */
     struct text_list dns_servers;
     int64_t dns_timeout, dns_tries, dns_stale_max; /* ms, but for the tries */
     int64_t watch, allow_weaker;                   /* 0 or 1 */
@@ -231,6 +238,7 @@ struct service {
     struct upstream *upstreams;
     size_t upstream_count;
     struct net_cidr *allow_from, *deny_from; /* as many as the config has */
+    unsigned *allow_uid, *allow_gid;         /* the same */
     struct tls_name *names;                  /* of all upstreams */
     struct tls_profile *upstream_tls;        /* NULL: no tls:// upstream */
     struct tls_profile *downstream_tls;      /* NULL: no tls:// listener */

@@ -114,6 +114,9 @@ void sock_tune(int fd);
 /* Keepalive 60 s idle / 15 s interval / 4 probes (below the 350 s at which cloud load balancers
  * forget a connection). Four calls: for a connection that is about to rest. */
 void sock_keep_alive(int fd);
+/* How long, in milliseconds, sent bytes may stay unacknowledged: tcp(7), TCP_USER_TIMEOUT. 0:
+ * nothing is changed. */
+void sock_user_timeout(int fd, int64_t ms);
 /* Bytes in the send queue that the peer has not acknowledged (SIOCOUTQ); 0 on an error. */
 size_t sock_unsent(int fd);
 /* Closes so that the peer sees ECONNRESET, not an end of stream (SO_LINGER 0); what is in the send
@@ -126,6 +129,16 @@ enum sock_drain sock_drain(int fd);
 /* The local and the remote address of a connected socket; false: not known. */
 bool sock_local(int fd, struct net_addr *a);
 bool sock_peer(int fd, struct net_addr *a);
+
+/* ---- peer.c: whose process is at the other end, on this machine ---- */
+
+/* Of a unix connection, as it was when it connected: unix(7), SO_PEERCRED. */
+bool sock_peer_user(int fd, uid_t *uid_r, gid_t *gid_r) WARN_UNUSED;
+/* One of its supplementary groups (SO_PEERGROUPS) is in the list. */
+bool sock_peer_in_group(int fd, const gid_t *groups, size_t count);
+/* Who owns the TCP socket on this machine that is bound to `of` and connected to `to`:
+ * sock_diag(7). False: there is none in this network namespace, or the kernel does not say. */
+bool sock_owner(const struct net_addr *of, const struct net_addr *to, uid_t *uid_r) WARN_UNUSED;
 
 /* ---- listener.c ---- */
 

@@ -22,7 +22,11 @@
     X(REASON_CONSUMER_HANDSHAKE_TIMEOUT, "consumer_handshake_timeout", LOG_LEVEL_WARN,             \
       "the consumer did not finish its TLS handshake in time")                                     \
     X(REASON_CONSUMER_DENIED, "consumer_denied", LOG_LEVEL_WARN,                                   \
-      "the consumer's address is not in `allow_from`, or in `deny_from`; it was reset at once")    \
+      "the consumer's address is not in `allow_from`, or in `deny_from`, or its user is not in "   \
+      "`allow_uid` or `allow_gid`; it was reset at once")                                          \
+    X(REASON_OVER_LIMIT, "over_limit", LOG_LEVEL_WARN,                                             \
+      "one connection more than a limit allows (the event `connection_limit` says which); it was " \
+      "reset at once")                                                                             \
     X(REASON_CONSUMER_VERIFY_FAILED, "consumer_verify_failed", LOG_LEVEL_WARN,                     \
       "the consumer's certificate was refused, or it sent none")                                   \
     X(REASON_CONSUMER_REVOKED, "consumer_revoked", LOG_LEVEL_WARN,                                 \

@@ -328,6 +328,34 @@ static bool check_networks(const struct service_config *c, const char *name,
     return true;
 }
 
+static bool check_ids(const struct service_config *c, const char *name, bool groups,
+                      const struct text_list *list, struct error *err)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        unsigned unused = 0;
+        struct error reason;
+        error_init(&reason);
+        if (!config_id(list->items[i], groups, &unused, &reason)) {
+            return config_blame(err, service_origin(c, name), name, &reason);
+        }
+    }
+    return true;
+}
+
+/* A TCP connection shows its user only. */
+static bool check_groups(const struct checked *s, struct error *err)
+{
+    bool local = false;
+    for (size_t i = 0; i < s->config->listen.count; i++) {
+        local = local || s->listen[i].scheme == NET_UNIX || s->listen[i].fd_name[0] != '\0';
+    }
+    return local || s->config->allow_gid.count == 0 ||
+           complain(err, s, "allow_gid", s->config->allow_gid.items[0],
+                    "of no use without a unix: listener, for TCP does not tell groups; give {} "
+                    "instead, or listen on unix:",
+                    "allow_uid");
+}
+
 static bool check_service(struct checked *s, struct error *err)
 {
     const struct service_config *c = s->config;
@@ -343,8 +371,11 @@ static bool check_service(struct checked *s, struct error *err)
            parse_addresses(s, &c->connect, NET_CONNECT, &s->connect, &s->connect_tls, err) &&
            check_unused(s, err) && check_tls(c, s->listen_tls, s->connect_tls, err) &&
            check_networks(c, "allow_from", &c->allow_from, err) &&
-           check_networks(c, "deny_from", &c->deny_from, err) && check_warm(c, err) &&
-           check_names(s, err) && check_listeners(s, s, err) && check_loops(s, err);
+           check_networks(c, "deny_from", &c->deny_from, err) &&
+           check_ids(c, "allow_uid", false, &c->allow_uid, err) &&
+           check_ids(c, "allow_gid", true, &c->allow_gid, err) && check_groups(s, err) &&
+           check_warm(c, err) && check_names(s, err) && check_listeners(s, s, err) &&
+           check_loops(s, err);
 }
 
 static bool check_all(const struct config *c, struct checked *services, struct error *err)

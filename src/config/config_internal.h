@@ -58,6 +58,11 @@ bool check_tls(const struct service_config *s, bool listen_tls, bool connect_tls
 /* check_dns.c: who looks up names. */
 bool check_dns(const struct config *c, struct error *err) WARN_UNUSED;
 
+/* ---- ids.c ---- */
+
+/* A user, or a group, by number or by name. Looks names up: not on a loop that serves. */
+bool config_id(const char *text, bool group, unsigned *id_r, struct error *err) WARN_UNUSED;
+
 /* ---- use.c ---- */
 
 /* Of no use to a service with such listeners and upstreams (listen_tls: a tls:// one at least): why

@@ -19,6 +19,9 @@ static const struct option_choice tls_version_choices[] = {
 static const struct option_choice half_close_choices[] = {
     {"on", HALF_CLOSE_ON}, {"tls13", HALF_CLOSE_TLS13}, {"off", HALF_CLOSE_OFF}, {NULL, 0}};
 
+static const struct option_choice over_choices[] = {
+    {"wait", OVER_LIMIT_WAIT}, {"reset", OVER_LIMIT_RESET}, {NULL, 0}};
+
 static const struct option_choice cut_choices[] = {
     {"reset", CUT_RESET}, {"fin", CUT_FIN}, {NULL, 0}};
 
@@ -69,6 +72,9 @@ static const struct option_choice dns_choices[] = {
     .max = TIMEOUT_MAX_MS
 #define FLAG(base, member)                                                                         \
     .name = #member, .type = OPTION_FLAG, base(member), .argument = "true|false"
+#define COUNT(base, member)                                                                        \
+    .name = #member, .type = OPTION_NUMBER, base(member), .argument = "N", .default_text = "0",    \
+    .min = 0, .max = 1000000
 #define LEVEL(member, who)                                                                         \
     .name = #member, .type = OPTION_NUMBER, SERVICE(member), .use = (who), .argument = "N",        \
     .default_text = "2", .min = 0, .max = 5, .weaker = WEAKER_IF_LESS
@@ -346,6 +352,21 @@ const struct option_row option_table[] = {
      .max = 1000000,
      .help = "TLS handshakes of consumers in progress; at the cap new ones wait in the kernel's "
              "queue"},
+    {COUNT(GLOBAL, max_connections),
+     .help = "consumers at once, of all services; 0: as many as there are descriptors for"},
+    {COUNT(SERVICE, max_service_connections),
+     .help = "consumers of a service at once; 0: any number"},
+    {COUNT(SERVICE, max_consumer_connections),
+     .help = "connections at once from one address (IPv6: from one /64); more are reset; 0: any "
+             "number"},
+    {COUNT(SERVICE, max_service_handshakes), .use = DOWN,
+     .help = "the service's part of --max-handshakes, so that a flood at one leaves places to the "
+             "others; 0: all of them"},
+    {COUNT(SERVICE, accept_rate),
+     .help = "consumers a second, of which a second's worth may come at once; 0: any number"},
+    {CHOICE(over_limit, USE_ALWAYS, over_choices), .argument = "wait|reset", .default_text = "wait",
+     .help = "whether consumers over --max-connections, --max-service-connections or "
+             "--accept-rate wait in the kernel's queue or are reset"},
     {TIME(SERVICE, connect_timeout, 1), .default_text = "10s",
      .help = "for resolving the name of an upstream and connecting to it, each candidate"},
     {TIME(SERVICE, handshake_timeout, 1), .default_text = "10s",
@@ -363,6 +384,17 @@ const struct option_row option_table[] = {
              "repeatable"},
     {LIST(deny_from, USE_ALWAYS), .argument = "CIDR", .default_note = "none",
      .help = "networks whose consumers may not, even if --allow-from has them; repeatable"},
+    {LIST(allow_uid, USE_ALWAYS), .argument = "USER", .default_note = "everyone",
+     .help = "users, by name or number, whose processes on this machine may connect, over unix: or "
+             "loopback; repeatable"},
+    {LIST(allow_gid, USE_ALWAYS), .argument = "GROUP", .default_note = "everyone",
+     .help = "groups whose members may connect, over unix:; of allow_uid and allow_gid one is "
+             "enough; repeatable"},
+    {TIME(SERVICE, tcp_user_timeout, 0), .default_text = "0",
+     .help = "how long what was sent to the upstream may stay unacknowledged before the connection "
+             "is given up, tcp(7); 0: as long as the kernel retransmits, some 15 minutes"},
+    {TIME(SERVICE, listen_tcp_user_timeout, 0), .default_text = "0",
+     .help = "the same towards consumers"},
     {CHOICE(half_close, USE_ALWAYS, half_close_choices), .argument = "on|tls13|off",
      .default_text = "on",
      .help = "pass a consumer's end of stream on to the upstream while answers still flow: "

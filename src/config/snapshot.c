@@ -243,6 +243,21 @@ static bool make_networks(const struct text_list *list, struct net_cidr **networ
     return true;
 }
 
+/* Users or groups by name or number. */
+static bool make_ids(const struct text_list *list, bool groups, unsigned **ids_r, struct error *err)
+{
+    *ids_r = calloc(list->count > 0 ? list->count : 1, sizeof(**ids_r));
+    if (*ids_r == NULL) {
+        return error_set(err, "no memory");
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        if (!config_id(list->items[i], groups, &(*ids_r)[i], err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool make_service(struct service *service, const struct service_config *config,
                          unsigned workers, struct error *err)
 {
@@ -252,6 +267,8 @@ static bool make_service(struct service *service, const struct service_config *c
     if (!make_listeners(service, &listen_tls, err) || !make_names(service, err) ||
         !make_networks(&config->allow_from, &service->allow_from, err) ||
         !make_networks(&config->deny_from, &service->deny_from, err) ||
+        !make_ids(&config->allow_uid, false, &service->allow_uid, err) ||
+        !make_ids(&config->allow_gid, true, &service->allow_gid, err) ||
         !make_upstreams(service, &connect_tls, err)) {
         return false;
     }
@@ -279,6 +296,8 @@ static void free_services(struct snapshot *s)
         free(s->services[i].names);
         free(s->services[i].allow_from);
         free(s->services[i].deny_from);
+        free(s->services[i].allow_uid);
+        free(s->services[i].allow_gid);
         tls_profile_destroy(&s->services[i].upstream_tls);
         tls_profile_destroy(&s->services[i].downstream_tls);
     }

@@ -223,12 +223,42 @@ static void weigh_networks(struct scales *s)
         tell_row(s, option_by_name("deny_from"));
 }
 
+static bool has_text(const struct text_list *list, const char *text)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (str_equal(list->items[i], text))
+            return true;
+    return false;
+}
+
+static bool has_all(const struct text_list *inner, const struct text_list *outer)
+{
+    for (size_t i = 0; i < inner->count; i++)
+        if (!has_text(outer, inner->items[i]))
+            return false;
+    return true;
+}
+
+/* The same of users: without either list everybody may. */
+static void weigh_users(struct scales *s)
+{
+    const struct service_config *old = s->before->config, *new = s->after->config;
+    if (old->allow_uid.count + old->allow_gid.count == 0)
+        return;
+    const bool anybody = new->allow_uid.count + new->allow_gid.count == 0;
+    if ((anybody && old->allow_uid.count > 0) || !has_all(&new->allow_uid, &old->allow_uid))
+        tell_row(s, option_by_name("allow_uid"));
+    if ((anybody && old->allow_gid.count > 0) || !has_all(&new->allow_gid, &old->allow_gid))
+        tell_row(s, option_by_name("allow_gid"));
+}
+
 static void weigh(struct scales *s)
 {
     static const char *const effective[] = {"tls_min", "listen_tls_min", "listen_client"};
     weigh_listeners(s);
     weigh_upstreams(s);
     weigh_networks(s);
+    weigh_users(s);
     for (size_t i = 0; i < option_count; i++) {
         const struct option_row *row = &option_table[i];
         bool apart = row->scope != OPTION_SERVICE;

@@ -1,7 +1,10 @@
 /* Accepting: every worker waits on every listening descriptor (EPOLLEXCLUSIVE), takes what comes,
  * and hands a connection to the least loaded worker when it carries more itself. */
+#include "consumer.h"
+#include "gate.h"
 #include "session.h"
 
+#include <esclusa/clock.h>
 #include <esclusa/log.h>
 #include <esclusa/net.h>
 
@@ -13,6 +16,7 @@
 #define ACCEPT_BATCH       16   /* a turn: others have events too */
 #define ACCEPT_LAST        4096 /* taken from the queue when the listener is left */
 #define LIMIT_REST_MS      100  /* out of descriptors: try again then */
+#define OVER_REST_MS       50   /* over a limit of the configuration */
 #define HANDSHAKE_REST_MS  10   /* at the cap of handshakes, which end soon */
 #define LIMIT_LOG_EVERY_MS 10000
 
@@ -81,6 +85,12 @@ static void place(struct acceptor *a, int fd, const struct net_addr *peer)
     loop_post(to->loop, &h->message);
 }
 
+static bool queue_is_empty(const struct acceptor *a)
+{
+    struct pollfd queue = {.fd = a->from->fd, .events = POLLIN};
+    return poll(&queue, 1, 0) == 0;
+}
+
 /* The queue keeps the consumers meanwhile. */
 static void rest(struct acceptor *a, int64_t for_ms)
 {
@@ -111,8 +121,7 @@ static void rest_at_limit(struct acceptor *a, int why)
 static void rest_at_handshakes(struct acceptor *a, unsigned most)
 {
     struct worker_group *group = a->worker->group;
-    struct pollfd queue = {.fd = a->from->fd, .events = POLLIN};
-    if (poll(&queue, 1, 0) == 0)
+    if (queue_is_empty(a))
         return;
     int64_t now = loop_now(a->worker->loop);
     rest(a, HANDSHAKE_REST_MS);
@@ -136,40 +145,194 @@ static void rested(void *context)
     loop_io_set(&a->io, LOOP_READ);
 }
 
-/* A place among the handshakes for one that is about to be accepted. leaving: it must be taken now
- * or is lost with the listener, so the cap does not hold. */
-static bool reserve_handshake(struct acceptor *a, bool leaving)
+/* ---- limits ---- */
+
+/* What one that is being accepted takes up. */
+struct place {
+    struct gate *gate; /* NULL: no limits, as in tests */
+    bool tls;
+    bool entered;   /* the gate */
+    bool connected; /* it is counted among the connections */
+};
+
+static bool resets(const struct acceptor *a)
+{
+    return a->from->service->config->over_limit == OVER_LIMIT_RESET;
+}
+
+/* A place among the handshakes. leaving: it must be taken now or is lost with the listener, so the
+ * caps do not hold. */
+static bool reserve_handshake(struct acceptor *a, struct gate *gate, bool leaving)
 {
     struct worker_group *group = a->worker->group;
+    const struct service_config *c = a->from->service->config;
     unsigned most = atomic_load_explicit(&group->max_handshakes, memory_order_relaxed);
-    if (atomic_fetch_add(&group->handshakes, 1) < most || leaving)
+    bool of_all = atomic_fetch_add(&group->handshakes, 1) < most || leaving;
+    if (of_all && (gate == NULL || gate_handshake(gate, leaving ? NULL : c)))
         return true;
     atomic_fetch_sub(&group->handshakes, 1);
-    rest_at_handshakes(a, most);
+    rest_at_handshakes(a, of_all ? (unsigned)c->max_service_handshakes : most);
     return false;
+}
+
+static void leave_handshake(struct worker_group *group, const struct place *p)
+{
+    if (!p->tls)
+        return;
+    atomic_fetch_sub(&group->handshakes, 1);
+    if (p->gate != NULL)
+        gate_handshake_over(p->gate);
+}
+
+static void leave_place(struct worker_group *group, const struct place *p)
+{
+    leave_handshake(group, p);
+    if (p->entered)
+        gate_leave(p->gate);
+    if (p->connected)
+        atomic_fetch_sub(&group->connections, 1);
+    atomic_fetch_sub(&group->sessions, 1);
+}
+
+static void tell_over(const struct acceptor *a, const struct gate *gate, enum gate_limit limit,
+                      uint64_t since, bool reset)
+{
+    struct log_line line;
+    log_begin(&line, LOG_LEVEL_WARN, "connection_limit");
+    log_text(&line, "service", a->from->service->config->name);
+    log_text(&line, "listen", a->from->at->text);
+    log_text(&line, "limit", gate_word(limit));
+    log_number(&line, "value", gate_set_to(limit, a->from->set->snapshot, a->from->service));
+    log_number(&line, "connections", atomic_load(&gate->inside));
+    log_number(&line, "times", (int64_t)since);
+    log_text(&line, "remedy",
+             reset
+                 ? "consumers over it are reset; raise it if they are wanted"
+                 : "consumers over it wait in the kernel's queue; raise it if they are wanted, or "
+                   "set over_limit = \"reset\" so that they need not wait");
+    log_end(&line);
+}
+
+static void note_over(struct acceptor *a, struct gate *gate, enum gate_limit limit, bool reset)
+{
+    uint64_t since = 0;
+    if (gate_over(gate, limit, loop_now(a->worker->loop), &since))
+        tell_over(a, gate, limit, since, reset);
+}
+
+/* They wait; nothing to rest from when it was the last of the queue. */
+static void rest_over(struct acceptor *a, struct gate *gate, enum gate_limit limit, int64_t wait_us)
+{
+    if (queue_is_empty(a))
+        return;
+    rest(a, limit == GATE_RATE ? wait_us / 1000 + 1 : OVER_REST_MS);
+    note_over(a, gate, limit, false);
+}
+
+/* It has been accepted, and is one too many. */
+static void turn_away(struct acceptor *a, struct gate *gate, enum gate_limit limit, int fd)
+{
+    struct stats_slot *slot = stats_slot(a->from->service, a->worker->index);
+    sock_reset(fd);
+    stats_add(slot, STATS_ACCEPTED, 1);
+    stats_ended(slot, PHASE_ACCEPTED, REASON_OVER_LIMIT, 0);
+    note_over(a, gate, limit, true);
+}
+
+/* Before the accept: a place among the sessions, so that each finds its two descriptors, and, where
+ * those over a limit wait, in the gate. *full_r: out of descriptors. Another worker may reserve for
+ * the same one at the same time, or for none: then one waits a moment too long, no more. */
+static enum gate_limit reserve(struct acceptor *a, struct place *p, bool leaving, bool *full_r,
+                               int64_t *wait_us_r)
+{
+    struct worker_group *group = a->worker->group;
+    const unsigned before = atomic_fetch_add(&group->sessions, 1);
+    *full_r = before >= atomic_load(&group->max_by_descriptors);
+    if (p->gate == NULL || (resets(a) && !leaving) || *full_r)
+        return GATE_NONE;
+    if (!leaving && before >= atomic_load(&group->max_sessions))
+        return GATE_PROCESS;
+    enum gate_limit over = GATE_NONE;
+    if (leaving)
+        gate_push(p->gate);
+    else
+        over = gate_enter(p->gate, a->from->service->config, clock_us(), wait_us_r);
+    p->entered = over == GATE_NONE;
+    return over;
+}
+
+/* After the accept, where those over a limit are reset: what counts are connections that there are.
+ */
+static enum gate_limit settle(const struct acceptor *a, struct place *p)
+{
+    struct worker_group *group = a->worker->group;
+    const unsigned before = atomic_fetch_add(&group->connections, 1);
+    int64_t unused = 0;
+    p->connected = true;
+    if (p->gate == NULL || p->entered)
+        return GATE_NONE;
+    if (before >= atomic_load(&group->max_sessions))
+        return GATE_PROCESS;
+    const enum gate_limit over = gate_enter(p->gate, a->from->service->config, clock_us(), &unused);
+    p->entered = over == GATE_NONE;
+    return over;
+}
+
+/* Who it is: it may not connect at all, or not one more time. True: it goes on to its session. */
+static bool let_in(struct acceptor *a, const struct place *p, int fd, const struct net_addr *peer)
+{
+    const struct service *service = a->from->service;
+    struct denial denial;
+    if (consumer_is_denied(service, fd, peer, &denial)) {
+        leave_handshake(a->worker->group, p);
+        atomic_fetch_add_explicit(&a->worker->load, 1, memory_order_relaxed);
+        session_refuse(a->worker, fd, peer, a->from, &denial);
+        return false;
+    }
+    if (p->gate == NULL || gate_admit(p->gate, service->config, peer))
+        return true;
+    leave_place(a->worker->group, p);
+    turn_away(a, p->gate, GATE_CONSUMER, fd);
+    return false;
+}
+
+static void accepted(struct acceptor *a, struct place *p, int fd, const struct net_addr *peer)
+{
+    const enum gate_limit over = settle(a, p);
+    if (over != GATE_NONE) {
+        leave_place(a->worker->group, p);
+        turn_away(a, p->gate, over, fd);
+    } else if (let_in(a, p, fd, peer)) {
+        place(a, fd, peer);
+    }
 }
 
 /* True: go on. */
 static bool take_one(struct acceptor *a, bool leaving)
 {
     struct worker_group *group = a->worker->group;
-    bool tls = a->from->at->endpoint.scheme == NET_TLS;
-    if (tls && !reserve_handshake(a, leaving))
+    struct place p = {.gate = gate_of(a->from->service),
+                      .tls = a->from->at->endpoint.scheme == NET_TLS};
+    if (p.tls && !reserve_handshake(a, p.gate, leaving))
         return false;
     int fd = -1, why = EMFILE;
+    int64_t wait_us = 0;
+    bool full = false;
     struct net_addr peer;
+    const enum gate_limit over = reserve(a, &p, leaving, &full, &wait_us);
     enum accept_status status = ACCEPT_LIMIT;
-    /* Counted before it is accepted, so that a session always finds its two descriptors. */
-    if (atomic_fetch_add(&group->sessions, 1) < atomic_load(&group->max_sessions))
+    if (over == GATE_NONE && !full)
         status = listener_accept(a->from->fd, &fd, &peer, &why);
     if (status == ACCEPT_OK) {
-        place(a, fd, &peer);
+        accepted(a, &p, fd, &peer);
         return true;
     }
-    atomic_fetch_sub(&group->sessions, 1);
-    if (tls)
-        atomic_fetch_sub(&group->handshakes, 1);
-    if (status == ACCEPT_LIMIT || status == ACCEPT_BROKEN)
+    if (p.entered && !leaving)
+        gate_refund(p.gate, a->from->service->config);
+    leave_place(group, &p);
+    if (over != GATE_NONE)
+        rest_over(a, p.gate, over, wait_us);
+    else if (status == ACCEPT_LIMIT || status == ACCEPT_BROKEN)
         rest_at_limit(a, why);
     return status == ACCEPT_RETRY;
 }

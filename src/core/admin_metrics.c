@@ -180,6 +180,20 @@ static void emit_active(struct metrics *m, const struct metric_row *row)
     text_fini(&t);
 }
 
+static void emit_over(struct metrics *m, const struct metric_row *row)
+{
+    struct text t = {.data = NULL};
+    for (size_t i = 0; i < m->shown_count; i++) {
+        for (int limit = GATE_NONE + 1; limit < GATE_LIMITS; limit++) {
+            char more[64];
+            (void)snprintf(more, sizeof more, "limit=\"%s\"", gate_word((enum gate_limit)limit));
+            metrics_sample(m, row->name, metrics_labels_of(&t, m->shown[i]->name, NULL, more),
+                           atomic_load(&m->shown[i]->gate.over[limit]));
+        }
+    }
+    text_fini(&t);
+}
+
 static void emit_ended(struct metrics *m, const struct metric_row *row)
 {
     struct text t = {.data = NULL};
@@ -355,6 +369,9 @@ static const struct metric_row rows[] = {
         emit_worker, 1, "")
     STATS_COUNTERS(COUNTER_ROW)
     ROW("sessions_active", "gauge", "Sessions that have not ended.", emit_active, 0, "")
+    ROW("over_limit_total", "counter",
+        "How often consumers were over a limit: one that was reset, or a queue that had to wait.",
+        emit_over, 0, "")
     ROW("sessions_ended_total", "counter", "Sessions that ended.", emit_ended, 0, "")
     ROW("session_failures_total", "counter",
         "Sessions whose end is a warning or an error, by the phase they were in.",

@@ -252,6 +252,20 @@ static void put_counts(struct json *j, const struct gateway *g, const struct sta
     json_close(j, '}');
 }
 
+/* What is set; 0: no limit. */
+static void put_service_limits(struct json *j, const struct service *s)
+{
+    const struct service_config *c = s->config;
+    json_open(j, "limits", '{');
+    json_number(j, "connections", (int64_t)atomic_load(&s->stats->gate.inside));
+    json_number(j, "max_service_connections", c->max_service_connections);
+    json_number(j, "max_consumer_connections", c->max_consumer_connections);
+    json_number(j, "max_service_handshakes", c->max_service_handshakes);
+    json_number(j, "accept_rate", c->accept_rate);
+    json_text(j, "over_limit", c->over_limit == OVER_LIMIT_RESET ? "reset" : "wait");
+    json_close(j, '}');
+}
+
 static void put_service(struct json *j, const struct gateway *g, const struct service *s)
 {
     json_open(j, NULL, '{');
@@ -266,6 +280,7 @@ static void put_service(struct json *j, const struct gateway *g, const struct se
     put_verify(j, s);
     put_loaded(j, s);
     put_counts(j, g, s->stats);
+    put_service_limits(j, s);
     json_close(j, '}');
 }
 

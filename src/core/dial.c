@@ -217,6 +217,7 @@ static void connected(struct dial *d, bool reset)
     stats_observe(slot_of(d), STATS_CONNECT, d->connect_us);
     bool tls = d->upstream->endpoint.scheme == NET_TLS;
     sock_tune(d->fd);
+    sock_user_timeout(d->fd, config_of(d)->tcp_user_timeout);
     struct worker *w = d->order.worker;
     d->transport = tls ? transport_tls_create(d->fd, d->order.service->upstream_tls, w->index,
                                               &d->upstream->peer, &w->scratch)

@@ -72,6 +72,8 @@ static void count_handshake_over(struct session *s)
 {
     if (s->handshaking)
         atomic_fetch_sub(&s->worker->group->handshakes, 1);
+    if (s->handshaking && s->gate != NULL)
+        gate_handshake_over(s->gate);
     s->handshaking = false;
 }
 
@@ -93,33 +95,37 @@ void session_deadline(struct session *s, int64_t at_ms)
 
 /* ---- beginning ---- */
 
-static bool is_denied(const struct session *s)
+static void lose(struct worker *w, int fd, const struct net_addr *peer,
+                 const struct listening *from, bool admitted, bool handshaking)
 {
-    const struct service *service = s->service;
-    const struct service_config *c = service->config;
-    if (s->consumer.u.sa.sa_family == AF_UNIX)
-        return false; /* the mode of its path says who may */
-    return net_cidr_list_has(service->deny_from, c->deny_from.count, &s->consumer) ||
-           (c->allow_from.count > 0 &&
-            !net_cidr_list_has(service->allow_from, c->allow_from.count, &s->consumer));
+    struct gate *gate = gate_of(from->service);
+    sock_reset(fd);
+    if (handshaking)
+        atomic_fetch_sub(&w->group->handshakes, 1);
+    if (gate != NULL && handshaking)
+        gate_handshake_over(gate);
+    if (gate != NULL && admitted)
+        gate_dismiss(gate, from->service->config, peer);
+    if (gate != NULL)
+        gate_leave(gate);
+    worker_lost(w);
 }
 
-void session_begin(struct worker *w, int fd, const struct net_addr *peer,
-                   const struct listening *from)
+/* NULL: no memory, and everything is given back. */
+static struct session *make(struct worker *w, int fd, const struct net_addr *peer,
+                            const struct listening *from, bool admitted, bool handshaking)
 {
-    bool tls = from->at->endpoint.scheme == NET_TLS;
     struct session *s = calloc(1, sizeof *s);
     if (s == NULL) {
-        sock_reset(fd);
-        if (tls)
-            atomic_fetch_sub(&w->group->handshakes, 1);
-        worker_lost(w);
-        return;
+        lose(w, fd, peer, from, admitted, handshaking);
+        return NULL;
     }
-    s->handshaking = tls;
+    s->handshaking = handshaking;
+    s->admitted = admitted;
     s->worker = w;
     s->snapshot = snapshot_ref(from->set->snapshot);
     s->service = from->service;
+    s->gate = gate_of(s->service);
     s->stats = stats_slot(s->service, w->index);
     stats_add(s->stats, STATS_ACCEPTED, 1);
     s->at = from->at;
@@ -129,24 +135,41 @@ void session_begin(struct worker *w, int fd, const struct net_addr *peer,
     s->connect_us = s->handshake_us = -1;
     timer_init(&s->timer, on_timer, s);
     worker_adopt(w, s);
+    return s;
+}
 
+/* False: no memory, and it has failed. */
+static bool open_down(struct session *s, int fd, bool tls)
+{
+    struct worker *w = s->worker;
+    sock_user_timeout(fd, s->service->config->listen_tcp_user_timeout);
     struct transport *t =
         tls ? transport_tls_create(fd, s->service->downstream_tls, w->index, NULL, &w->scratch)
             : transport_plain_create(fd, false);
     s->transport[RELAY_DOWN] = t;
     if (t == NULL)
         sock_reset(fd);
-    if (t == NULL || !session_watch(s, RELAY_DOWN, fd, tls ? LOOP_READ : LOOP_HUP)) {
-        session_fail(s, REASON_NO_MEMORY, NULL, "no memory for a new session");
-        return;
-    }
-    if (is_denied(s))
-        session_fail(s, REASON_CONSUMER_DENIED,
-                     "if it is meant to connect, add its network to allow_from, or take it out of "
-                     "deny_from",
-                     "the consumer's address may not connect");
-    else
+    if (t != NULL && session_watch(s, RELAY_DOWN, fd, tls ? LOOP_READ : LOOP_HUP))
+        return true;
+    session_fail(s, REASON_NO_MEMORY, NULL, "no memory for a new session");
+    return false;
+}
+
+void session_begin(struct worker *w, int fd, const struct net_addr *peer,
+                   const struct listening *from)
+{
+    const bool tls = from->at->endpoint.scheme == NET_TLS;
+    struct session *s = make(w, fd, peer, from, true, tls);
+    if (s != NULL && open_down(s, fd, tls))
         session_enter(s, SESSION_ACCEPTED);
+}
+
+void session_refuse(struct worker *w, int fd, const struct net_addr *peer,
+                    const struct listening *from, const struct denial *why)
+{
+    struct session *s = make(w, fd, peer, from, false, false);
+    if (s != NULL && open_down(s, fd, false))
+        session_fail(s, REASON_CONSUMER_DENIED, why->remedy, "%s", why->error);
 }
 
 static void accepted_enter(struct session *s)
@@ -239,6 +262,10 @@ void session_bury(struct session *s)
     loop_io_remove(&s->io[RELAY_UP]);
     if (s->relaying)
         relay_fini(&s->relay);
+    if (s->gate != NULL && s->admitted)
+        gate_dismiss(s->gate, s->service->config, &s->consumer);
+    if (s->gate != NULL)
+        gate_leave(s->gate);
     struct worker *w = s->worker;
     s->deferred.callback = free_deferred;
     loop_defer(w->loop, &s->deferred);

@@ -7,7 +7,9 @@
 #ifndef ESCLUSA_CORE_SESSION_H
 #define ESCLUSA_CORE_SESSION_H
 
+#include "consumer.h"
 #include "dial.h"
+#include "gate.h"
 #include "spin.h"
 #include "stats.h"
 #include "worker.h"
@@ -47,6 +49,7 @@ struct session {
     struct snapshot *snapshot;
     const struct service *service;
     struct stats_slot *stats; /* of its service, on its worker; may be NULL: stats.h */
+    struct gate *gate;        /* of its service; NULL like stats */
     const struct listen_at *at;
     uint64_t id;
     enum session_state state;
@@ -61,6 +64,7 @@ struct session {
     bool relaying;    /* relay is initialised */
     bool kept_alive;  /* the upstream's socket has keepalive */
     bool handshaking; /* counted in the group's handshakes */
+    bool admitted;    /* counted by the gate for its address */
     struct timer timer;
     struct loop_deferred deferred;
     struct dial *dial; /* until the relay starts */
@@ -85,9 +89,14 @@ struct session {
     int64_t linger_step_ms;
 };
 
-/* Takes the fd over, whatever comes of it: without memory the consumer is reset. */
+/* Takes the fd over, whatever comes of it: without memory the consumer is reset. Its places, among
+ * the sessions, in its service's gate and among the handshakes, are the session's from here on. */
 void session_begin(struct worker *w, int fd, const struct net_addr *peer,
                    const struct listening *from);
+/* The same for one that may not connect: it is reset at once, and told of. It has no place among
+ * the handshakes, and none for its address. */
+void session_refuse(struct worker *w, int fd, const struct net_addr *peer,
+                    const struct listening *from, const struct denial *why);
 /* Moves to a state: its deadline starts, its entry runs. */
 void session_enter(struct session *s, enum session_state state);
 /* What it is at. */

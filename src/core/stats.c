@@ -86,6 +86,7 @@ static struct stats_service *add_service(struct stats *stats, const char *name)
     struct stats_service *s = calloc(1, sizeof *s);
     if (s == NULL)
         return NULL;
+    gate_init(&s->gate);
     s->name = str_dup(name);
     s->slots = aligned_alloc(_Alignof(struct stats_slot), stats->workers * sizeof *s->slots);
     if (s->name == NULL || s->slots == NULL) {

@@ -13,6 +13,7 @@
 #ifndef ESCLUSA_CORE_STATS_H
 #define ESCLUSA_CORE_STATS_H
 
+#include "gate.h"
 #include "phase.h"
 
 #include <esclusa/config.h>
@@ -104,6 +105,7 @@ struct stats_service {
     struct stats_health health; /* over all candidates */
     struct stats_upstream *upstreams;
     struct stats_slot *slots; /* one a worker */
+    struct gate gate;         /* it outlives reloads, too */
 };
 
 struct stats {
@@ -125,6 +127,12 @@ bool stats_attach(struct stats *stats, struct snapshot *snapshot, struct error *
 static inline struct stats_slot *stats_slot(const struct service *service, unsigned worker)
 {
     return service->stats == NULL ? NULL : &service->stats->slots[worker];
+}
+
+/* The limits of a service; NULL as above, and then there are none. */
+static inline struct gate *gate_of(const struct service *service)
+{
+    return service->stats == NULL ? NULL : &service->stats->gate;
 }
 
 static inline void stats_bump(atomic_uint_fast64_t *counter, uint64_t by)

@@ -56,6 +56,7 @@ void worker_lost(struct worker *w)
 {
     atomic_fetch_sub(&w->load, 1);
     atomic_fetch_sub(&w->group->sessions, 1);
+    atomic_fetch_sub(&w->group->connections, 1);
     stop_if_over(w);
 }
 
@@ -213,8 +214,12 @@ void worker_group_limits(struct worker_group *group, const struct snapshot *snap
     if (warm > group->descriptors / WARM_PART)
         warm = group->descriptors / WARM_PART;
     unsigned sessions = (group->descriptors - warm) / 2;
+    const int64_t most = snapshot->config.max_connections;
+    if (sessions == 0)
+        sessions = 1;
     atomic_store(&group->max_warm, warm);
-    atomic_store(&group->max_sessions, sessions > 0 ? sessions : 1);
+    atomic_store(&group->max_by_descriptors, sessions);
+    atomic_store(&group->max_sessions, most > 0 && most < sessions ? (unsigned)most : sessions);
     atomic_store(&group->max_handshakes, (unsigned)snapshot->config.max_handshakes);
 }
 

@@ -29,16 +29,18 @@ struct worker_group {
     struct worker *workers;
     unsigned count;
     struct resolver *resolver;
-    struct failures *failures;    /* NULL: nobody will ask */
-    struct heartbeat *heartbeat;  /* is told when a worker has ended */
-    atomic_uint_fast64_t next_id; /* session ids, unique in the process */
-    unsigned descriptors;         /* what the limit of open files leaves for connections */
-    atomic_uint max_sessions;     /* at two each; a reload changes both */
-    atomic_uint max_warm;         /* at one each */
-    atomic_uint warm;             /* connections kept ready, and those being made for it */
-    atomic_uint sessions;         /* live ones, and those being accepted */
-    atomic_uint max_handshakes;   /* of consumers, at once; a reload changes it */
-    atomic_uint handshakes;       /* in progress, and those being accepted */
+    struct failures *failures;      /* NULL: nobody will ask */
+    struct heartbeat *heartbeat;    /* is told when a worker has ended */
+    atomic_uint_fast64_t next_id;   /* session ids, unique in the process */
+    unsigned descriptors;           /* what the limit of open files leaves for connections */
+    atomic_uint max_by_descriptors; /* sessions at two each; a reload changes these */
+    atomic_uint max_sessions;       /* that, or max_connections if it is less */
+    atomic_uint max_warm;           /* at one each */
+    atomic_uint warm;               /* connections kept ready, and those being made for it */
+    atomic_uint sessions;           /* live ones, and places reserved before an accept */
+    atomic_uint connections;        /* live ones */
+    atomic_uint max_handshakes;     /* of consumers, at once; a reload changes it */
+    atomic_uint handshakes;         /* in progress, and those being accepted */
     atomic_int_fast64_t handshakes_logged_ms; /* when the cap was last logged; 0: never */
     /* Called on a worker's thread: it accepts from its new set / it has left its listeners / it has
      * ended. */

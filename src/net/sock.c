@@ -78,6 +78,12 @@ void sock_keep_alive(int fd)
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 
+void sock_user_timeout(int fd, int64_t ms)
+{
+    if (ms > 0)
+        set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, ms > INT32_MAX ? INT32_MAX : (int)ms);
+}
+
 size_t sock_unsent(int fd)
 {
     int bytes = 0;

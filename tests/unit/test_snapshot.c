@@ -466,6 +466,7 @@ static void what_would_run(void **state)
                                            "--half-close", "tls13", "--drain-timeout", "0"));
     /* What only TLS would use is left out. */
     assert_printed(s, "workers = 2\n"
+                      "max_connections = 0\n"
                       "dns = cares\n"
                       "dns_timeout = 2s\n"
                       "dns_tries = 3\n"
@@ -489,11 +490,17 @@ static void what_would_run(void **state)
                       "connect = tcp://host:80\n"
                       "warm_min = 0\n"
                       "backlog = 4096\n"
+                      "max_service_connections = 0\n"
+                      "max_consumer_connections = 0\n"
+                      "accept_rate = 0\n"
+                      "over_limit = wait\n"
                       "connect_timeout = 10s\n"
                       "handshake_timeout = 10s\n"
                       "idle_timeout = 90s\n"
                       "half_closed_timeout = 5m\n"
                       "max_lifetime = 0\n"
+                      "tcp_user_timeout = 0\n"
+                      "listen_tcp_user_timeout = 0\n"
                       "half_close = tls13\n"
                       "missing_close_notify = reset\n"
                       "required = true\n"
@@ -509,7 +516,8 @@ static void the_same_as_json(void **state)
         snapshot_of(WORDS("check", "--format", "json", "-l", "8080", "-l", "unix:/a\"b\xc3", "-c",
                           "tcp://host:80", "--workers", "2"));
     assert_printed(
-        s, "{\"settings\":{\"workers\":2,\"dns\":\"cares\",\"dns_timeout\":\"2s\","
+        s, "{\"settings\":{\"workers\":2,\"max_connections\":0,\"dns\":\"cares\",\"dns_timeout\":"
+           "\"2s\","
            "\"dns_tries\":3,\"dns_stale_max\":\"1h\",\"watch\":true,\"watch_interval\":\"2s\","
            "\"allow_weaker\":false,\"drain_delay\":\"0\",\"drain_timeout\":\"5s\","
            "\"upgrade_timeout\":\"30s\",\"upgrade_drain_timeout\":\"1h\","
@@ -518,9 +526,11 @@ static void the_same_as_json(void **state)
            "\"log_level\":\"info\",\"log_format\":\"text\"},\"services\":[{\"name\":\"default\","
            "\"settings\":{\"listen\":[\"8080\",\"unix:/a\\\"b\\u00c3\"],"
            "\"connect\":[\"tcp://host:80\"],\"warm_min\":0,\"backlog\":4096,"
+           "\"max_service_connections\":0,\"max_consumer_connections\":0,\"accept_rate\":0,"
+           "\"over_limit\":\"wait\","
            "\"connect_timeout\":\"10s\",\"handshake_timeout\":\"10s\","
-           "\"idle_timeout\":\"1h\",\"half_closed_timeout\":\"5m\",\"max_lifetime\":\"0\",\"half_"
-           "close\":"
+           "\"idle_timeout\":\"1h\",\"half_closed_timeout\":\"5m\",\"max_lifetime\":\"0\","
+           "\"tcp_user_timeout\":\"0\",\"listen_tcp_user_timeout\":\"0\",\"half_close\":"
            "\"on\",\"missing_close_notify\":\"reset\",\"required\":true},\"listeners\":[\"tcp://"
            "127.0.0.1:8080 -> tcp://host:80 in plain\",\"unix:/a\\\"b\\u00c3 -> "
            "tcp://host:80 in plain\"],\"warnings\":[],\"certificates\":[]}]}\n");
