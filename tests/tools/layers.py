@@ -22,6 +22,7 @@ HEADER_LAYER = {
     "launcher": "sandbox",
     "file": "base",
     "inherit": "net",
+    "proxy_header": "net",
     "str": "base",
     "clock": "base",
     "buf": "base",
