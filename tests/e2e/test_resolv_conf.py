@@ -117,6 +117,15 @@ class ResolvConf(MachineCase):
         self.assertEqual(self.whom(gateway), "one")
         self.assertGreater(server.count("db.lan.test"), 0)
 
+    def test_search_domains_and_srv(self):
+        server = self.server()
+        one = self.says("one")
+        self.write("resolv.conf", f"nameserver {server.host}\nsearch corp.test\noptions ndots:3\n")
+        server.a("a.test", "127.0.0.1")
+        server.srv("_app._tcp.db.corp.test", (1, 1, one.port, "a.test"))
+        gateway = self.inside("tcp://srv:_app._tcp.db")
+        self.assertEqual(self.whom(gateway), "one")
+
     def moved(self, change, *options):
         """From a server that is gone to one that answers."""
         gone, server = self.server(), self.server()
