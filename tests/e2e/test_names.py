@@ -261,9 +261,9 @@ class Many(NamesCase):
                       f'{{ name = "quick"; listen = "127.0.0.1:{ports[1]}";'
                       f' connect = "tcp://quick.test:{one.port}"; }});\n')
         self.configured(path)
+        began = time.monotonic()
         waiting = [self.closing(connect(("127.0.0.1", ports[0]))) for _ in range(10)]
         until(lambda: server.count("slow.test") > 0, what="the slow name to be asked for")
-        began = time.monotonic()
         with socket.create_connection(("127.0.0.1", ports[1]), STEP) as sock:
             sock.settimeout(STEP)
             self.assertEqual(sock.recv(100), b"one")
