@@ -55,7 +55,7 @@ struct resolve_query {
 struct resolver_settings {
     bool system;          /* getaddrinfo(3) in helper threads rather than c-ares */
     const char *servers;  /* "IP:PORT,[IP]:PORT"; "": those of resolv.conf(5). Copied. */
-    int64_t timeout_ms;   /* the first wait for a server; it doubles at each try */
+    int64_t timeout_ms;   /* for the answer of a server before it is asked again */
     int64_t tries;        /* each server is asked so often */
     int64_t stale_max_ms; /* how long an answer that could not be renewed is used; 0: not at all */
 };

@@ -427,8 +427,7 @@ const struct option_row option_table[] = {
      .default_text = "2s",
      .min = 50,
      .max = 60000,
-     .help = "for the answer of a DNS server before it is asked again, or the next one; it doubles "
-             "with each round"},
+     .help = "for the answer of a DNS server before it is asked again, or the next one"},
     {.name = "dns_tries",
      .type = OPTION_NUMBER,
      GLOBAL(dns_tries),
