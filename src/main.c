@@ -14,6 +14,8 @@
 
 enum { EXIT_CANNOT_RUN = 1, EXIT_WRONG_OPTIONS = 2 };
 
+#define LOG_END_MS 1000 /* for the last lines; whoever reads them may have stopped */
+
 /* A program may be started with 0, 1 or 2 closed. The first sockets would take these numbers, and
  * log lines would be sent to whoever is connected. */
 static bool hold_standard_descriptors(void)
@@ -70,6 +72,11 @@ static int serve(struct snapshot *snapshot, struct words *words, struct error *e
 {
     log_setup((enum log_level)snapshot->config.log_level,
               (enum log_format)snapshot->config.log_format, STDERR_FILENO);
+    const char *log_to = snapshot->config.log_to;
+    if (log_to != NULL && !log_open(log_to, err)) {
+        complain(err);
+        return EXIT_CANNOT_RUN;
+    }
     gateway_block_signals();
     const struct snapshot_source source = {.load = load,
                                            .context = words,
@@ -83,6 +90,7 @@ static int serve(struct snapshot *snapshot, struct words *words, struct error *e
     }
     gateway_run(gateway);
     gateway_destroy(&gateway);
+    log_stop(LOG_END_MS);
     return EXIT_SUCCESS;
 }
 

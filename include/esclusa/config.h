@@ -38,6 +38,7 @@ struct text_list {
 
 enum half_close_policy { HALF_CLOSE_ON, HALF_CLOSE_TLS13, HALF_CLOSE_OFF };
 enum over_limit { OVER_LIMIT_WAIT, OVER_LIMIT_RESET };
+enum log_sessions { LOG_SESSIONS_ALL, LOG_SESSIONS_FAILED, LOG_SESSIONS_NONE };
 enum cut_policy { CUT_RESET, CUT_FIN };
 enum revoked_policy { REVOKED_LOG, REVOKED_CLOSE };
 enum dns_word { DNS_WORD_CARES, DNS_WORD_SYSTEM };
@@ -87,6 +88,7 @@ struct service_config {
     int64_t tcp_user_timeout, listen_tcp_user_timeout; /* ms; 0: the kernel's */
     int64_t connect_timeout, handshake_timeout, idle_timeout, half_closed_timeout; /* ms */
     int64_t max_lifetime;                                                          /* ms; 0: none */
+    int64_t log_sessions;         /* enum log_sessions */
     int64_t half_close;           /* enum half_close_policy */
     int64_t missing_close_notify; /* enum cut_policy */
 };
@@ -101,6 +103,8 @@ struct config {
     int64_t drain_delay, drain_timeout; /* ms */
     int64_t upgrade_timeout, upgrade_drain_timeout; /* ms */
     int64_t log_level, log_format;
+    char *log_to;            /* a place of log_open() */
+    int64_t log_rate;        /* failures a second, service and reason; 0: all */
     int64_t max_handshakes;  /* of consumers in progress */
     int64_t max_connections; /* of all services; 0: as many as there are descriptors for */
     int64_t dns;             /* enum dns_word */

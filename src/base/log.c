@@ -1,31 +1,24 @@
+#include "log_internal.h"
+
 #include <esclusa/clock.h>
 #include <esclusa/json.h>
-#include <esclusa/log.h>
 #include <esclusa/str.h>
 
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
-#include <pthread.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Kept free for the end of the line, so that a full one can still be closed properly. */
 #define TAIL_MAX sizeof(",\"truncated\":true}\n")
 #define BODY_MAX (LOG_LINE_MAX - TAIL_MAX)
 
+/* Set before threads start. */
 static struct {
     enum log_level level;
     enum log_format format;
-    int fd;
-} sink = {LOG_LEVEL_INFO, LOG_FORMAT_TEXT, STDERR_FILENO};
-
-static pthread_mutex_t sink_mutex = PTHREAD_MUTEX_INITIALIZER;
-static uint64_t dropped; /* lines, under the mutex */
-static atomic_uint_fast64_t dropped_ever;
+} wanted = {LOG_LEVEL_INFO, LOG_FORMAT_TEXT};
 
 static const char *const level_words[] = {
     [LOG_LEVEL_ERROR] = "error",
@@ -36,15 +29,15 @@ static const char *const level_words[] = {
 
 void log_setup(enum log_level level, enum log_format format, int fd)
 {
-    sink.level = level;
-    sink.format = format;
-    sink.fd = fd;
-    dropped = 0;
+    wanted.level = level;
+    wanted.format = format;
+    log_sink_set(fd);
+    log_queue_begin();
 }
 
 bool log_wants(enum log_level level)
 {
-    return level <= sink.level;
+    return level <= wanted.level;
 }
 
 static bool put(struct log_line *line, const char *bytes, size_t length)
@@ -126,14 +119,17 @@ void log_begin(struct log_line *line, enum log_level level, const char *event)
 {
     line->wanted = log_wants(level);
     line->truncated = false;
-    line->format = sink.format;
+    line->format = wanted.format;
+    line->level = level;
     line->length = 0;
     if (!line->wanted)
         return;
 
     char wall[CLOCK_WALL_MAX];
     clock_wall(wall, sizeof(wall));
-    if (line->format == LOG_FORMAT_TEXT) {
+    if (line->format == LOG_FORMAT_TEXT && log_sink_is_syslog()) {
+        line->truncated = !put_string(line, event); /* the rest is in its frame */
+    } else if (line->format == LOG_FORMAT_TEXT) {
         line->truncated = !(put_string(line, wall) && put_string(line, " ") &&
                             put_string(line, level_words[level]) && put_string(line, " ") &&
                             put_string(line, event));
@@ -174,28 +170,6 @@ void log_flag(struct log_line *line, const char *key, bool value)
     add_field(line, key, value ? "true" : "false", put_string);
 }
 
-/* A reader that has stopped (a paused collector, a full pipe) must not stop the gateway: what
- * cannot be written at once is dropped and counted. A line is at most PIPE_BUF, so a pipe that is
- * writable takes it whole; the mutex keeps two threads from sharing that one promise. O_NONBLOCK
- * would be simpler, but it belongs to the open file, which others share with us. */
-
-static bool write_now(const char *text, size_t length)
-{
-    struct pollfd p = {.fd = sink.fd, .events = POLLOUT};
-    if (poll(&p, 1, 0) != 1 || (p.revents & POLLOUT) == 0)
-        return false;
-    while (length > 0) {
-        ssize_t wrote = write(sink.fd, text, length);
-        if (wrote < 0 && errno == EINTR)
-            continue;
-        if (wrote <= 0)
-            return false; /* there is nobody to tell */
-        text += wrote;
-        length -= (size_t)wrote;
-    }
-    return true;
-}
-
 static void seal(struct log_line *line)
 {
     bool json = line->format == LOG_FORMAT_JSON;
@@ -207,29 +181,11 @@ static void seal(struct log_line *line)
     line->length += length;
 }
 
-static void write_line(const struct log_line *line)
+void log_dropped_line(struct log_line *line, uint64_t lines)
 {
-    int saved = errno;
-    pthread_mutex_lock(&sink_mutex);
-    if (dropped > 0) {
-        struct log_line note;
-        log_begin(&note, LOG_LEVEL_ERROR, "log_dropped");
-        log_number(&note, "lines", (int64_t)dropped);
-        seal(&note);
-        if (write_now(note.text, note.length))
-            dropped = 0;
-    }
-    if (dropped > 0 || !write_now(line->text, line->length)) {
-        dropped++;
-        atomic_fetch_add_explicit(&dropped_ever, 1, memory_order_relaxed);
-    }
-    pthread_mutex_unlock(&sink_mutex);
-    errno = saved;
-}
-
-uint64_t log_lines_dropped(void)
-{
-    return atomic_load_explicit(&dropped_ever, memory_order_relaxed);
+    log_begin(line, LOG_LEVEL_ERROR, "log_dropped");
+    log_number(line, "lines", (int64_t)lines);
+    seal(line);
 }
 
 void log_end(struct log_line *line)
@@ -237,7 +193,7 @@ void log_end(struct log_line *line)
     if (!line->wanted)
         return;
     seal(line);
-    write_line(line);
+    log_queue_put(line, line->level);
     line->wanted = false; /* a second log_end writes nothing */
 }
 

@@ -239,6 +239,17 @@ static bool check_global(const struct config *c, const struct checked *services,
     return true;
 }
 
+static bool check_log(const struct config *c, struct error *err)
+{
+    struct error reason;
+    error_init(&reason);
+    if (c->log_to == NULL || log_is_place(c->log_to, &reason)) {
+        return true;
+    }
+    const struct origin *at = &c->origins[option_by_name("log_to") - option_table];
+    return config_complain(err, at, "log_to", c->log_to, "{}", reason.text);
+}
+
 /* Who connects there is not asked for a password. A name may be any address tomorrow. */
 static bool check_admin(const struct config *c, const struct checked *services, struct error *err)
 {
@@ -399,7 +410,7 @@ static bool check_all(const struct config *c, struct checked *services, struct e
         }
     }
     return check_defaults(c, services, err) && check_global(c, services, err) &&
-           check_admin(c, services, err) && check_dns(c, err);
+           check_admin(c, services, err) && check_dns(c, err) && check_log(c, err);
 }
 
 bool config_check(const struct config *c, struct error *err)

@@ -22,6 +22,11 @@ static const struct option_choice half_close_choices[] = {
 static const struct option_choice over_choices[] = {
     {"wait", OVER_LIMIT_WAIT}, {"reset", OVER_LIMIT_RESET}, {NULL, 0}};
 
+static const struct option_choice log_sessions_choices[] = {{"all", LOG_SESSIONS_ALL},
+                                                            {"failed", LOG_SESSIONS_FAILED},
+                                                            {"none", LOG_SESSIONS_NONE},
+                                                            {NULL, 0}};
+
 static const struct option_choice cut_choices[] = {
     {"reset", CUT_RESET}, {"fin", CUT_FIN}, {NULL, 0}};
 
@@ -539,7 +544,7 @@ const struct option_row option_table[] = {
      .argument = "error|warn|info|debug",
      .default_text = "info",
      .choices = log_level_choices,
-     .help = "least severe lines to log, to stderr"},
+     .help = "least severe lines to log"},
     {.name = "log_format",
      .type = OPTION_CHOICE,
      GLOBAL(log_format),
@@ -548,6 +553,25 @@ const struct option_row option_table[] = {
      .default_text = "text",
      .choices = log_format_choices,
      .help = "form of the log lines"},
+    {.name = "log_to",
+     .type = OPTION_TEXT,
+     GLOBAL(log_to),
+     .restart = true,
+     .written = true,
+     .argument = "PLACE",
+     .default_note = "stderr",
+     .help = "stderr, file:/PATH (opened anew on SIGUSR1), syslog or syslog:/PATH of its socket"},
+    {.name = "log_rate",
+     .type = OPTION_NUMBER,
+     GLOBAL(log_rate),
+     .argument = "N",
+     .default_text = "100",
+     .min = 0,
+     .max = 1000000,
+     .help = "lines a second about sessions that failed, of each reason and service; the next one "
+             "says how many were left out; 0: all"},
+    {CHOICE(log_sessions, USE_ALWAYS, log_sessions_choices), .argument = "all|failed|none",
+     .default_text = "all", .help = "which sessions are logged when they end"},
 };
 
 #define ROWS (sizeof(option_table) / sizeof(option_table[0]))

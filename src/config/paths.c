@@ -105,7 +105,9 @@ static void tell_written(const struct written_teller *t, const char *value)
     static const char scheme[] = "unix:";
     bool is_socket = strncasecmp(value, scheme, strlen(scheme)) == 0;
     struct net_endpoint at;
-    if (!is_socket && value[0] == '/') {
+    if (strncmp(value, "file:/", strlen("file:/")) == 0) {
+        t->tell(t->context, value + strlen("file:"), false);
+    } else if (!is_socket && value[0] == '/') {
         t->tell(t->context, value, false);
     } else if (is_socket && net_endpoint_parse(&at, value, NET_LISTEN, NULL) && at.path[0] == '/') {
         t->tell(t->context, at.path, true);

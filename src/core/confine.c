@@ -124,8 +124,11 @@ static void warn_unreadable(void *context, const char *path)
 bool confine_enter(struct gateway *g, struct error *err)
 {
     struct sandbox_report report;
-    if (!confine_plan(&g->sandbox, &g->snapshot->config, err) ||
-        !sandbox_enter(&g->sandbox, &report, err))
+    if (!confine_plan(&g->sandbox, &g->snapshot->config, err))
+        return false;
+    if (g->sandbox.change_user)
+        log_give(g->sandbox.uid, g->sandbox.gid);
+    if (!sandbox_enter(&g->sandbox, &report, err))
         return false;
     log_active(&g->sandbox, &report);
     config_paths(&g->snapshot->config, warn_unreadable, NULL);

@@ -1,7 +1,7 @@
 #include "gate.h"
+#include "rate.h"
 
 #define TELL_EVERY_MS 10000
-#define SECOND_US     INT64_C(1000000)
 
 void gate_init(struct gate *g)
 {
@@ -76,28 +76,10 @@ void gate_handshake_over(struct gate *g)
 
 /* ---- how fast ---- */
 
-/* The leaky bucket as a meter (ITU-T I.371, the generic cell rate algorithm): one word that says
- * when the next is due were they evenly spaced. A second's worth of them may come at once. */
-static bool in_time(struct gate *g, int64_t rate, int64_t now_us, int64_t *wait_us_r)
-{
-    const int64_t each_us = SECOND_US / rate;
-    int_fast64_t due = atomic_load(&g->due_us);
-    int64_t next;
-    do {
-        const int64_t from = due > now_us ? due : now_us;
-        next = from + each_us;
-        if (next - now_us > SECOND_US) {
-            *wait_us_r = next - now_us - SECOND_US;
-            return false;
-        }
-    } while (!atomic_compare_exchange_weak(&g->due_us, &due, next));
-    return true;
-}
-
 void gate_refund(struct gate *g, const struct service_config *c)
 {
     if (c->accept_rate > 0)
-        atomic_fetch_sub(&g->due_us, SECOND_US / c->accept_rate);
+        rate_refund(&g->due_us, c->accept_rate);
 }
 
 enum gate_limit gate_enter(struct gate *g, const struct service_config *c, int64_t now_us,
@@ -105,7 +87,7 @@ enum gate_limit gate_enter(struct gate *g, const struct service_config *c, int64
 {
     if (!count_to(&g->inside, c->max_service_connections))
         return GATE_SERVICE;
-    if (c->accept_rate == 0 || in_time(g, c->accept_rate, now_us, wait_us_r))
+    if (c->accept_rate == 0 || rate_take(&g->due_us, c->accept_rate, now_us, wait_us_r))
         return GATE_NONE;
     gate_leave(g);
     return GATE_RATE;

@@ -157,7 +157,7 @@ struct gateway *gateway_create(struct snapshot *snapshot, const struct snapshot_
         !start_beating(g, err) || !admin_open(g, err) ||
         (g->set = listen_set_create(snapshot, NULL, program_inherited(g->source.program), err)) ==
             NULL ||
-        (g->source.confine && !confine_enter(g, err)) ||
+        (g->source.confine && (!confine_enter(g, err) || !log_start(err))) ||
         !names_open(&g->group, &snapshot->config, err) || !admin_begin(g, err) ||
         !start_workers(g, err)) {
         gateway_destroy(&g);

@@ -1,4 +1,5 @@
 /* The one line a session logs, at its end. */
+#include "rate.h"
 #include "session.h"
 
 #include <esclusa/clock.h>
@@ -74,9 +75,43 @@ static void log_failure(struct log_line *line, const struct session *s)
     log_given(line, "remedy", s->failure->remedy);
 }
 
+/* Failures come in crowds, each like the one before: so many lines a second of one reason and
+ * service, and the next one says how many were left out. All are counted. */
+static bool is_left_out(const struct session *s, uint64_t *left_out_r)
+{
+    const int64_t rate = s->snapshot->config.log_rate;
+    struct stats_service *stats = s->service->stats;
+    int64_t unused = 0;
+    if (rate == 0 || stats == NULL || reason_level(s->reason) > LOG_LEVEL_WARN)
+        return false;
+    struct stats_lines *lines = &stats->lines[s->reason];
+    if (!rate_take(&lines->due_us, rate, clock_us(), &unused)) {
+        atomic_fetch_add(&lines->left_out, 1);
+        return true;
+    }
+    *left_out_r = atomic_exchange(&lines->left_out, 0);
+    return false;
+}
+
+static bool is_unwanted(const struct session *s)
+{
+    switch ((enum log_sessions)s->service->config->log_sessions) {
+    case LOG_SESSIONS_ALL:
+        return false;
+    case LOG_SESSIONS_FAILED:
+        return reason_level(s->reason) > LOG_LEVEL_WARN;
+    case LOG_SESSIONS_NONE:
+        break;
+    }
+    return true;
+}
+
 void session_log(const struct session *s)
 {
     struct log_line line;
+    uint64_t left_out = 0;
+    if (!log_wants(reason_level(s->reason)) || is_unwanted(s) || is_left_out(s, &left_out))
+        return;
     log_begin(&line, reason_level(s->reason), "session");
     if (!line.wanted)
         return;
@@ -106,5 +141,7 @@ void session_log(const struct session *s)
     log_ms(&line, "duration_ms", clock_us() - s->began_us);
     if (s->failure != NULL)
         log_failure(&line, s);
+    if (left_out > 0)
+        log_number(&line, "left_out", (int64_t)left_out);
     log_end(&line);
 }

@@ -4,6 +4,8 @@
  * (pid_namespaces(7)). */
 #include "gateway.h"
 
+#include <esclusa/log.h>
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -26,10 +28,27 @@ static void reap(struct gateway *g, const char *name)
         continue;
 }
 
+static void reopen(struct gateway *g, const char *name)
+{
+    (void)g;
+    struct error err;
+    error_init(&err);
+    if (log_reopen(&err))
+        return;
+    struct log_line line;
+    log_begin(&line, LOG_LEVEL_ERROR, "log_reopen_failed");
+    log_text(&line, "signal", name);
+    log_text(&line, "error", err.text);
+    log_text(&line, "remedy",
+             "the old file is written on; let the user that the gateway runs as write to the file, "
+             "or make one in its directory, then send SIGUSR1 again");
+    log_end(&line);
+}
+
 static const struct signal_row signal_table[] = {
     {SIGTERM, "SIGTERM", gateway_stop}, {SIGINT, "SIGINT", gateway_stop},
     {SIGHUP, "SIGHUP", reload_begin},   {SIGUSR2, "SIGUSR2", upgrade_begin},
-    {SIGCHLD, "SIGCHLD", reap},
+    {SIGUSR1, "SIGUSR1", reopen},       {SIGCHLD, "SIGCHLD", reap},
 };
 
 #define SIGNALS (sizeof signal_table / sizeof signal_table[0])

@@ -99,6 +99,12 @@ struct stats_upstream {
     atomic_uint_fast64_t failed[REASON_COUNT];
 };
 
+/* Lines about sessions that failed for one reason. */
+struct stats_lines {
+    atomic_int_fast64_t due_us;    /* rate.h */
+    atomic_uint_fast64_t left_out; /* since the last line */
+};
+
 struct stats_service {
     struct stats_service *next;
     char *name;
@@ -106,6 +112,7 @@ struct stats_service {
     struct stats_upstream *upstreams;
     struct stats_slot *slots; /* one a worker */
     struct gate gate;         /* it outlives reloads, too */
+    struct stats_lines lines[REASON_COUNT];
 };
 
 struct stats {

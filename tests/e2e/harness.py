@@ -87,7 +87,7 @@ class Gateway:
     """One running esclusa. Its log, JSON lines on stderr, goes to a file read by the tests."""
 
     def __init__(self, connect, *options, listen=None, scheme="tcp", level="info",
-                 drain="1s", prefix=()):
+                 drain="1s", prefix=(), log_rate="0"):
         self.directory = tempfile.mkdtemp(prefix="esclusa-e2e-")
         self.log_path = os.path.join(self.directory, "log")
         self._parsed, self._offset, self.stray, self._claimed = [], 0, [], set()
@@ -100,7 +100,9 @@ class Gateway:
             for address in upstreams:
                 self.command += ["--connect", address]
             self.command += ["--log-format", "json", "--log-level", level]
-            self.command += ["--drain-timeout", drain, *OBSERVED, *map(str, options)]
+            # Tests count lines: none is left out.
+            self.command += ["--drain-timeout", drain, "--log-rate", log_rate, *OBSERVED,
+                             *map(str, options)]
             if self._start(len(self.listen)):
                 break
             if listen is not None or attempt == 4 or "listens there" not in self.log_text():

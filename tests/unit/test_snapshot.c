@@ -484,6 +484,7 @@ static void what_would_run(void **state)
                       "admin_allow_remote = false\n"
                       "log_level = info\n"
                       "log_format = text\n"
+                      "log_rate = 100\n"
                       "\n"
                       "[service default]\n"
                       "listen = 8080, unix:/a\\x5cb\n"
@@ -504,6 +505,7 @@ static void what_would_run(void **state)
                       "half_close = tls13\n"
                       "missing_close_notify = reset\n"
                       "required = true\n"
+                      "log_sessions = all\n"
                       "tcp://127.0.0.1:8080 -> tcp://host:80 in plain\n"
                       "unix:/a\\x5cb -> tcp://host:80 in plain\n");
     snapshot_unref(&s);
@@ -523,7 +525,8 @@ static void the_same_as_json(void **state)
            "\"upgrade_timeout\":\"30s\",\"upgrade_drain_timeout\":\"1h\","
            "\"keep_bind\":false,\"sandbox\":\"on\",\"core_dumps\":false,"
            "\"admin_allow_remote\":false,"
-           "\"log_level\":\"info\",\"log_format\":\"text\"},\"services\":[{\"name\":\"default\","
+           "\"log_level\":\"info\",\"log_format\":\"text\",\"log_rate\":100},\"services\":[{"
+           "\"name\":\"default\","
            "\"settings\":{\"listen\":[\"8080\",\"unix:/a\\\"b\\u00c3\"],"
            "\"connect\":[\"tcp://host:80\"],\"warm_min\":0,\"backlog\":4096,"
            "\"max_service_connections\":0,\"max_consumer_connections\":0,\"accept_rate\":0,"
@@ -531,7 +534,8 @@ static void the_same_as_json(void **state)
            "\"connect_timeout\":\"10s\",\"handshake_timeout\":\"10s\","
            "\"idle_timeout\":\"1h\",\"half_closed_timeout\":\"5m\",\"max_lifetime\":\"0\","
            "\"tcp_user_timeout\":\"0\",\"listen_tcp_user_timeout\":\"0\",\"half_close\":"
-           "\"on\",\"missing_close_notify\":\"reset\",\"required\":true},\"listeners\":[\"tcp://"
+           "\"on\",\"missing_close_notify\":\"reset\",\"required\":true,\"log_sessions\":\"all\"},"
+           "\"listeners\":[\"tcp://"
            "127.0.0.1:8080 -> tcp://host:80 in plain\",\"unix:/a\\\"b\\u00c3 -> "
            "tcp://host:80 in plain\"],\"warnings\":[],\"certificates\":[]}]}\n");
     snapshot_unref(&s);
