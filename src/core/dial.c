@@ -1,34 +1,25 @@
 /* Candidate after candidate, address after address, until one is connected and verified. */
 #include "dial.h"
+
 #include "stats.h"
 
-#include <esclusa/clock.h>
 #include <esclusa/str.h>
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
-#define FULL_RETRY_MS 20
 #define ADDRESS_SHARE_MIN_MS                                                                       \
     2000 /* no address gets less, however many share the connect timeout                           \
           */
 
 static void choose(struct dial *d);
 static void next_address(struct dial *d);
-static void handshake_begin(struct dial *d);
 
 /* After each call that may end the dial nothing of it is touched: it may be gone. */
 
 static const struct service_config *config_of(const struct dial *d)
 {
     return d->order.service->config;
-}
-
-static struct stats_slot *slot_of(const struct dial *d)
-{
-    return stats_slot(d->order.service, d->order.worker->index);
 }
 
 static int64_t now_of(const struct dial *d)
@@ -61,7 +52,6 @@ static void no_memory(struct dial *d, const char *what)
 static void enter(struct dial *d, enum dial_phase phase)
 {
     d->phase = phase;
-    d->phase_began_us = clock_us();
     timer_clear(d->order.worker->loop, &d->timer);
 }
 
@@ -123,27 +113,6 @@ static void next_candidate(struct dial *d)
     }
     d->exhausted = true;
     end(d, d->first_reason, d->first_error, remedy_of(d->first_reason));
-}
-
-static void drop_socket(struct dial *d)
-{
-    if (d->fd >= 0 || d->transport != NULL)
-        loop_io_remove(d->order.io);
-    if (d->fd >= 0)
-        sock_close(d->fd);
-    d->fd = -1;
-    transport_destroy(&d->transport);
-}
-
-/* This address did not answer: remember why, go to the next. */
-static void address_failed(struct dial *d, enum reason reason, const char *why)
-{
-    char where[NET_TEXT_MAX], text[NET_TEXT_MAX + 256];
-    net_addr_format(&d->address, where, sizeof where);
-    snprintf(text, sizeof text, "%s: %s", where, why);
-    remember(d, reason, text);
-    drop_socket(d);
-    next_address(d);
 }
 
 /* ---- choose and resolve ---- */
@@ -208,165 +177,129 @@ static void resolve_deadline(struct dial *d)
     next_candidate(d);
 }
 
-/* ---- connect ---- */
+/* ---- attempts ---- */
 
-/* reset: the upstream has reset the connection meanwhile, but what it sent can be read. */
-static void connected(struct dial *d, bool reset)
+static void drop(struct dial *d, struct attempt *a)
 {
-    d->connect_us = clock_us() - d->phase_began_us;
-    stats_observe(slot_of(d), STATS_CONNECT, d->connect_us);
-    bool tls = d->upstream->endpoint.scheme == NET_TLS;
-    sock_tune(d->fd);
-    sock_user_timeout(d->fd, config_of(d)->tcp_user_timeout);
-    struct worker *w = d->order.worker;
-    d->transport = tls ? transport_tls_create(d->fd, d->order.service->upstream_tls, w->index,
-                                              &d->upstream->peer, &w->scratch)
-                       : transport_plain_create(d->fd, reset);
-    if (d->transport == NULL) {
+    struct attempt **at = &d->running;
+    while (*at != a)
+        at = &(*at)->next;
+    *at = a->next;
+    attempt_destroy(&a);
+}
+
+static void drop_all(struct dial *d)
+{
+    while (d->running != NULL)
+        drop(d, d->running);
+}
+
+static void connected(void *context, struct attempt *a)
+{
+    struct dial *d = context;
+    d->connect_us = a->connect_us;
+    enter(d, DIAL_HANDSHAKE);
+}
+
+/* The dial ends with what came of this attempt. */
+static void settle(struct dial *d, struct attempt *a)
+{
+    d->phase = a->stage == ATTEMPT_HANDSHAKE ? DIAL_HANDSHAKE : DIAL_CONNECT;
+    d->address = a->order.address;
+    d->connect_us = a->connect_us;
+    d->handshake_us = a->handshake_us;
+    if (a->transport != NULL && !attempt_settle(a, d->order.io, d->order.on_io, d->order.context)) {
         no_memory(d, "no memory for the upstream connection");
         return;
     }
-    d->fd = -1; /* the transport owns it */
-    if (tls)
-        handshake_begin(d);
-    else
+    d->transport = a->transport;
+    a->transport = NULL;
+    if (a->outcome == ATTEMPT_GOOD)
         end(d, REASON_NONE, "", NULL);
+    else
+        end(d, a->reason, a->error, a->remedy);
+}
+
+static bool is_last(const struct dial *d)
+{
+    return d->address_next >= d->address_count && d->candidate + 1 >= d->order.candidates;
+}
+
+static void unanswered(struct dial *d, struct attempt *a)
+{
+    char where[NET_TEXT_MAX], text[NET_TEXT_MAX + 256];
+    net_addr_format(&a->order.address, where, sizeof where);
+    snprintf(text, sizeof text, "%s: %s", where, a->error);
+    remember(d, a->reason, text);
+    drop(d, a);
+}
+
+static void attempt_over(void *context, struct attempt *a)
+{
+    struct dial *d = context;
+    bool cut = a->transport != NULL && a->transport->failure != NULL;
+    if (a->outcome == ATTEMPT_UNANSWERED && !(cut && is_last(d))) {
+        unanswered(d, a);
+        next_address(d);
+    } else {
+        settle(d, a);
+    }
+}
+
+/* NULL: no memory. */
+static struct attempt *new_attempt(struct dial *d, int64_t until_ms)
+{
+    const struct attempt_order order = {.worker = d->order.worker,
+                                        .service = d->order.service,
+                                        .upstream = d->upstream,
+                                        .address = d->address,
+                                        .connect_until_ms = until_ms,
+                                        .io = d->order.io,
+                                        .on_io = d->order.on_io,
+                                        .io_context = d->order.context,
+                                        .connected = connected,
+                                        .over = attempt_over,
+                                        .context = d};
+    struct attempt *a = attempt_create(&order);
+    if (a == NULL)
+        return NULL;
+    a->next = d->running;
+    d->running = a;
+    d->attempts++;
+    return a;
+}
+
+/* Each address gets its share of what is left of the candidate's time. */
+static int64_t share_of(const struct dial *d)
+{
+    int64_t now = now_of(d);
+    size_t left = d->address_count - d->address_next;
+    int64_t share = (d->candidate_deadline_ms - now) / (int64_t)left;
+    int64_t until = now + (share < ADDRESS_SHARE_MIN_MS ? ADDRESS_SHARE_MIN_MS : share);
+    return until < d->candidate_deadline_ms ? until : d->candidate_deadline_ms;
 }
 
 static void next_address(struct dial *d)
 {
-    int64_t now = now_of(d);
-    if (d->address_next >= d->address_count ||
-        (d->address_next > 0 && now >= d->candidate_deadline_ms)) {
-        next_candidate(d);
-        return;
-    }
-    size_t left = d->address_count - d->address_next;
-    d->address = d->addresses[d->address_next++];
-    d->attempts++;
-    enter(d, DIAL_CONNECT);
-
-    int why = 0;
-    if (!sock_connect(&d->address, &d->fd, &why)) {
-        d->fd = -1;
-        if (why == EAGAIN && now + FULL_RETRY_MS < d->candidate_deadline_ms) {
-            /* A unix listener's queue is full; connect(2) on it does not wait as TCP does. */
-            d->address_next--;
-            d->attempts--;
-            (void)deadline(d, now + FULL_RETRY_MS);
+    while (d->address_next < d->address_count &&
+           (d->address_next == 0 || now_of(d) < d->candidate_deadline_ms)) {
+        int64_t until_ms = share_of(d);
+        d->address = d->addresses[d->address_next++];
+        enter(d, DIAL_CONNECT);
+        struct attempt *a = new_attempt(d, until_ms);
+        if (a == NULL) {
+            no_memory(d, "no memory for a connection attempt");
             return;
         }
-        address_failed(d, REASON_CONNECT_FAILED, strerror(why));
-        return;
+        if (attempt_start(a))
+            return;
+        if (a->outcome != ATTEMPT_UNANSWERED) {
+            settle(d, a);
+            return;
+        }
+        unanswered(d, a);
     }
-    if (!loop_io_add(d->order.worker->loop, d->order.io, d->fd, LOOP_WRITE, d->order.on_io,
-                     d->order.context, NULL)) {
-        no_memory(d, "no memory for the upstream connection");
-        return;
-    }
-    /* Each address gets its share of what is left of the candidate's time. */
-    int64_t share = (d->candidate_deadline_ms - now) / (int64_t)left;
-    if (share < ADDRESS_SHARE_MIN_MS)
-        share = ADDRESS_SHARE_MIN_MS;
-    int64_t until = now + share;
-    (void)deadline(d, until < d->candidate_deadline_ms ? until : d->candidate_deadline_ms);
-}
-
-/* A plain upstream that took the connection, sent something and reset it (EPIPE: ended, then reset)
- * before we looked: the consumer must get what it sent. A refusal is ECONNREFUSED. */
-static bool said_something(const struct dial *d, int why)
-{
-    char byte;
-    return (why == ECONNRESET || why == EPIPE) && d->upstream->endpoint.scheme == NET_TCP &&
-           recv(d->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
-}
-
-static void connect_event(struct dial *d, unsigned events)
-{
-    if (d->fd < 0)
-        return;
-    int why = sock_connect_result(d->fd, &d->address);
-    if (said_something(d, why))
-        connected(d, why == ECONNRESET);
-    else if (why != 0)
-        address_failed(d, REASON_CONNECT_FAILED, strerror(why));
-    else if (events & LOOP_WRITE)
-        connected(d, false);
-    else /* hung up without an error: it was accepted and cut at once */
-        address_failed(d, REASON_CONNECT_FAILED, strerror(ECONNRESET));
-}
-
-static void connect_deadline(struct dial *d)
-{
-    if (d->fd < 0)
-        next_address(d); /* the same one again */
-    else
-        address_failed(d, REASON_CONNECT_TIMEOUT, "no answer in time");
-}
-
-/* ---- handshake ---- */
-
-unsigned handshake_interest(const struct transport *t)
-{
-    return LOOP_HUP | (t->handshake_want & TP_WANT_READ ? LOOP_READ : 0) |
-           (t->handshake_want & TP_WANT_WRITE ? LOOP_WRITE : 0);
-}
-
-static void handshake_failed(struct dial *d)
-{
-    const struct tls_failure *f = d->transport->failure;
-    if (f == NULL) {
-        no_memory(d, "no memory in the upstream handshake");
-        return;
-    }
-    bool silent = f->fault == TLS_FAULT_SYSTEM || f->fault == TLS_FAULT_TRUNCATED;
-    if (silent && (d->address_next < d->address_count || d->candidate + 1 < d->order.candidates)) {
-        address_failed(d, REASON_UPSTREAM_HANDSHAKE_FAILED, f->reason);
-        return;
-    }
-    enum reason reason = REASON_UPSTREAM_HANDSHAKE_FAILED;
-    if (f->fault == TLS_FAULT_VERIFY)
-        reason = f->revocation ? REASON_UPSTREAM_REVOKED : REASON_UPSTREAM_VERIFY_FAILED;
-    else if (f->credential_alert)
-        reason = REASON_UPSTREAM_REJECTED_CLIENT_CERT;
-    end(d, reason, f->reason, f->remedy);
-}
-
-static void handshake_event(struct dial *d)
-{
-    struct transport *t = d->transport;
-    switch (t->ops->handshake(t)) {
-    case TP_OK:
-        d->handshake_us = clock_us() - d->phase_began_us;
-        stats_observe(slot_of(d), STATS_UPSTREAM_HANDSHAKE, d->handshake_us);
-        stats_add(slot_of(d),
-                  tls_session_resumed(t->ssl) ? STATS_UPSTREAM_RESUMED : STATS_UPSTREAM_FULL, 1);
-        end(d, REASON_NONE, "", NULL);
-        return;
-    case TP_AGAIN:
-        loop_io_set(d->order.io, handshake_interest(t));
-        return;
-    case TP_EOF:
-    case TP_TRUNCATED:
-    case TP_ERROR:
-        break;
-    }
-    handshake_failed(d);
-}
-
-static void handshake_begin(struct dial *d)
-{
-    enter(d, DIAL_HANDSHAKE);
-    if (deadline(d, now_of(d) + config_of(d)->handshake_timeout))
-        handshake_event(d);
-}
-
-static void handshake_deadline(struct dial *d)
-{
-    char after[32], text[64];
-    str_format_duration(after, sizeof after, config_of(d)->handshake_timeout);
-    snprintf(text, sizeof text, "no TLS handshake within %s", after);
-    address_failed(d, REASON_UPSTREAM_HANDSHAKE_TIMEOUT, text);
+    next_candidate(d);
 }
 
 /* ---- dispatch ---- */
@@ -375,28 +308,19 @@ void dial_event(struct dial *d, unsigned events)
 {
     if (d->is_over)
         return;
-    if (d->phase == DIAL_CONNECT)
-        connect_event(d, events);
-    else if (d->phase == DIAL_HANDSHAKE)
-        handshake_event(d);
+    for (struct attempt *a = d->running; a != NULL; a = a->next) {
+        if (a->io == d->order.io) {
+            attempt_event(a, events);
+            return;
+        }
+    }
 }
 
 static void on_timer(void *context)
 {
     struct dial *d = context;
-    switch (d->phase) {
-    case DIAL_CHOOSE:
-        break;
-    case DIAL_RESOLVE:
+    if (d->phase == DIAL_RESOLVE)
         resolve_deadline(d);
-        break;
-    case DIAL_CONNECT:
-        connect_deadline(d);
-        break;
-    case DIAL_HANDSHAKE:
-        handshake_deadline(d);
-        break;
-    }
 }
 
 /* ---- life ---- */
@@ -407,7 +331,6 @@ struct dial *dial_create(const struct dial_order *order)
     if (d == NULL)
         return NULL;
     d->order = *order;
-    d->fd = -1;
     d->connect_us = d->handshake_us = -1;
     timer_init(&d->timer, on_timer, d);
     return d;
@@ -426,6 +349,9 @@ void dial_destroy(struct dial **dial)
         return;
     timer_clear(d->order.worker->loop, &d->timer);
     stop_asking(d);
-    drop_socket(d);
+    drop_all(d);
+    if (d->transport != NULL)
+        loop_io_remove(d->order.io);
+    transport_destroy(&d->transport);
     free(d);
 }

@@ -1,5 +1,5 @@
-/* dial: from a service to a verified upstream connection: choose a candidate, resolve it, connect
- * to one of its addresses after another, shake hands. Private to core; knows no consumer.
+/* dial: from a service to a verified upstream connection: choose a candidate, resolve it, make
+ * attempts (attempt.h) with its addresses. Private to core; knows no consumer.
  *
  * Owner: whoever wants the connection (a session, the warm pool), on the worker's thread. What
  * lets the next address or candidate be tried is decided by the class of failure: one that did not
@@ -8,6 +8,7 @@
 #ifndef ESCLUSA_CORE_DIAL_H
 #define ESCLUSA_CORE_DIAL_H
 
+#include "attempt.h"
 #include "phase.h"
 #include "worker.h"
 
@@ -53,8 +54,7 @@ struct dial {
     int64_t candidate_deadline_ms; /* connect timeout of the candidate as a whole */
     struct resolve_query query;
     bool asking;
-    int fd; /* connecting; -1 when the transport owns it, or none */
-    int64_t phase_began_us;
+    struct attempt *running; /* list */
     struct timer timer;
     enum reason candidate_reason; /* the last failure of the candidate */
     /* The first failure that let another address or candidate be tried. */
@@ -75,7 +75,5 @@ static inline bool dial_ok(const struct dial *d)
     return d->is_over && d->reason == REASON_NONE;
 }
 enum phase dial_phase_of(const struct dial *d);
-/* What the loop is to wait for after a handshake said TP_AGAIN: its wish, and a hang-up. */
-unsigned handshake_interest(const struct transport *t);
 
 #endif

@@ -1,0 +1,307 @@
+/* One address: connect, [what is said before TLS,] shake hands and verify. */
+#include "attempt.h"
+
+#include "stats.h"
+
+#include <esclusa/clock.h>
+#include <esclusa/str.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define FULL_RETRY_MS 20
+
+/* After each call that may end the attempt nothing of it is touched. */
+
+static const struct service_config *config_of(const struct attempt *a)
+{
+    return a->order.service->config;
+}
+
+static struct stats_slot *slot_of(const struct attempt *a)
+{
+    return stats_slot(a->order.service, a->order.worker->index);
+}
+
+static int64_t now_of(const struct attempt *a)
+{
+    return loop_now(a->order.worker->loop);
+}
+
+/* ---- the end ---- */
+
+static void fail(struct attempt *a, enum attempt_outcome outcome, enum reason reason,
+                 const char *error, const char *remedy)
+{
+    timer_clear(a->order.worker->loop, &a->timer);
+    a->outcome = outcome;
+    a->reason = reason;
+    a->error = error;
+    a->remedy = remedy;
+}
+
+static void fail_ours(struct attempt *a, const char *what)
+{
+    fail(a, ATTEMPT_OURS, REASON_NO_MEMORY, what, NULL);
+}
+
+static void unanswered(struct attempt *a, enum reason reason, const char *why)
+{
+    fail(a, ATTEMPT_UNANSWERED, reason, why, NULL);
+}
+
+static void tell(struct attempt *a)
+{
+    a->order.over(a->order.context, a);
+}
+
+static void good(struct attempt *a)
+{
+    timer_clear(a->order.worker->loop, &a->timer);
+    a->outcome = ATTEMPT_GOOD;
+    tell(a);
+}
+
+/* False: no memory, and it has failed. */
+static bool deadline(struct attempt *a, int64_t at_ms)
+{
+    if (timer_set(a->order.worker->loop, &a->timer, at_ms))
+        return true;
+    fail_ours(a, "no memory for a timer");
+    return false;
+}
+
+/* ---- handshake ---- */
+
+unsigned handshake_interest(const struct transport *t)
+{
+    return LOOP_HUP | (t->handshake_want & TP_WANT_READ ? LOOP_READ : 0) |
+           (t->handshake_want & TP_WANT_WRITE ? LOOP_WRITE : 0);
+}
+
+static void handshake_failed(struct attempt *a)
+{
+    const struct tls_failure *f = a->transport->failure;
+    if (f == NULL) {
+        fail_ours(a, "no memory in the upstream handshake");
+        return;
+    }
+    bool silent = f->fault == TLS_FAULT_SYSTEM || f->fault == TLS_FAULT_TRUNCATED;
+    enum reason reason = REASON_UPSTREAM_HANDSHAKE_FAILED;
+    if (f->fault == TLS_FAULT_VERIFY)
+        reason = f->revocation ? REASON_UPSTREAM_REVOKED : REASON_UPSTREAM_VERIFY_FAILED;
+    else if (f->credential_alert)
+        reason = REASON_UPSTREAM_REJECTED_CLIENT_CERT;
+    fail(a, silent ? ATTEMPT_UNANSWERED : ATTEMPT_WRONG, reason, f->reason, f->remedy);
+}
+
+static void handshake_event(struct attempt *a)
+{
+    struct transport *t = a->transport;
+    switch (t->ops->handshake(t)) {
+    case TP_OK:
+        a->handshake_us = clock_us() - a->began_us;
+        stats_observe(slot_of(a), STATS_UPSTREAM_HANDSHAKE, a->handshake_us);
+        stats_add(slot_of(a),
+                  tls_session_resumed(t->ssl) ? STATS_UPSTREAM_RESUMED : STATS_UPSTREAM_FULL, 1);
+        good(a);
+        return;
+    case TP_AGAIN:
+        loop_io_set(a->io, handshake_interest(t));
+        return;
+    case TP_EOF:
+    case TP_TRUNCATED:
+    case TP_ERROR:
+        break;
+    }
+    handshake_failed(a);
+    tell(a);
+}
+
+static void handshake_begin(struct attempt *a)
+{
+    a->stage = ATTEMPT_HANDSHAKE;
+    a->began_us = clock_us();
+    a->order.connected(a->order.context, a);
+    if (deadline(a, now_of(a) + config_of(a)->handshake_timeout))
+        handshake_event(a);
+    else
+        tell(a);
+}
+
+static void handshake_deadline(struct attempt *a)
+{
+    char after[32];
+    str_format_duration(after, sizeof after, config_of(a)->handshake_timeout);
+    snprintf(a->text, sizeof a->text, "no TLS handshake within %s", after);
+    unanswered(a, REASON_UPSTREAM_HANDSHAKE_TIMEOUT, a->text);
+}
+
+/* ---- connect ---- */
+
+/* reset: the upstream has reset the connection meanwhile, but what it sent can be read. */
+static void connected(struct attempt *a, bool reset)
+{
+    const struct upstream *up = a->order.upstream;
+    struct worker *w = a->order.worker;
+    bool tls = up->endpoint.scheme == NET_TLS;
+    a->connect_us = clock_us() - a->began_us;
+    stats_observe(slot_of(a), STATS_CONNECT, a->connect_us);
+    sock_tune(a->fd);
+    sock_user_timeout(a->fd, config_of(a)->tcp_user_timeout);
+    a->transport = tls ? transport_tls_create(a->fd, a->order.service->upstream_tls, w->index,
+                                              &up->peer, &w->scratch)
+                       : transport_plain_create(a->fd, reset);
+    if (a->transport == NULL) {
+        fail_ours(a, "no memory for the upstream connection");
+        tell(a);
+        return;
+    }
+    a->fd = -1; /* the transport owns it */
+    if (tls)
+        handshake_begin(a);
+    else
+        good(a);
+}
+
+/* A plain upstream that took the connection, sent something and reset it (EPIPE: ended, then reset)
+ * before we looked: the consumer must get what it sent. A refusal is ECONNREFUSED. */
+static bool said_something(const struct attempt *a, int why)
+{
+    char byte;
+    return (why == ECONNRESET || why == EPIPE) && a->order.upstream->endpoint.scheme == NET_TCP &&
+           recv(a->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+static void connect_event(struct attempt *a, unsigned events)
+{
+    int why = sock_connect_result(a->fd, &a->order.address);
+    if (said_something(a, why)) {
+        connected(a, why == ECONNRESET);
+        return;
+    }
+    if (why == 0 && (events & LOOP_WRITE)) {
+        connected(a, false);
+        return;
+    }
+    /* hung up without an error: it was accepted and cut at once */
+    unanswered(a, REASON_CONNECT_FAILED, strerror(why == 0 ? ECONNRESET : why));
+    tell(a);
+}
+
+static void on_own_io(void *context, unsigned events)
+{
+    attempt_event(context, events);
+}
+
+/* False: it has failed. */
+static bool watch(struct attempt *a)
+{
+    bool own = a->io == &a->own_io;
+    if (!loop_io_add(a->order.worker->loop, a->io, a->fd, LOOP_WRITE,
+                     own ? on_own_io : a->order.on_io, own ? a : a->order.io_context, NULL)) {
+        sock_close(a->fd);
+        a->fd = -1;
+        fail_ours(a, "no memory for the upstream connection");
+        return false;
+    }
+    return deadline(a, a->order.connect_until_ms);
+}
+
+bool attempt_start(struct attempt *a)
+{
+    int why = 0;
+    a->began_us = clock_us();
+    if (sock_connect(&a->order.address, &a->fd, &why))
+        return watch(a);
+    a->fd = -1;
+    if (why == EAGAIN && now_of(a) + FULL_RETRY_MS < a->order.connect_until_ms)
+        /* A unix listener's queue is full; connect(2) on it does not wait as TCP does. */
+        return deadline(a, now_of(a) + FULL_RETRY_MS);
+    unanswered(a, REASON_CONNECT_FAILED, strerror(why));
+    return false;
+}
+
+static void connect_deadline(struct attempt *a)
+{
+    if (a->fd < 0) { /* the same one again */
+        if (!attempt_start(a))
+            tell(a);
+        return;
+    }
+    unanswered(a, REASON_CONNECT_TIMEOUT, "no answer in time");
+    tell(a);
+}
+
+/* ---- dispatch ---- */
+
+void attempt_event(struct attempt *a, unsigned events)
+{
+    if (a->outcome != ATTEMPT_RUNS)
+        return;
+    if (a->stage == ATTEMPT_HANDSHAKE)
+        handshake_event(a);
+    else if (a->fd >= 0)
+        connect_event(a, events);
+}
+
+static void on_timer(void *context)
+{
+    struct attempt *a = context;
+    if (a->stage == ATTEMPT_CONNECT) {
+        connect_deadline(a);
+        return;
+    }
+    handshake_deadline(a);
+    tell(a);
+}
+
+/* ---- life ---- */
+
+struct attempt *attempt_create(const struct attempt_order *order)
+{
+    struct attempt *a = calloc(1, sizeof *a);
+    if (a == NULL)
+        return NULL;
+    a->order = *order;
+    a->io = order->io != NULL ? order->io : &a->own_io;
+    a->fd = -1;
+    a->connect_us = a->handshake_us = -1;
+    timer_init(&a->timer, on_timer, a);
+    return a;
+}
+
+bool attempt_settle(struct attempt *a, struct loop_io *io,
+                    void (*on_io)(void *context, unsigned events), void *context)
+{
+    if (a->io == io)
+        return true;
+    unsigned interest = a->io->interest;
+    loop_io_remove(a->io);
+    a->io = io;
+    return loop_io_add(a->order.worker->loop, io, a->transport->fd, interest, on_io, context, NULL);
+}
+
+static void free_gone(struct loop_deferred *gone)
+{
+    free(LOOP_OWNER(gone, struct attempt, gone));
+}
+
+void attempt_destroy(struct attempt **attempt)
+{
+    struct attempt *a = *attempt;
+    *attempt = NULL;
+    if (a == NULL)
+        return;
+    timer_clear(a->order.worker->loop, &a->timer);
+    if (a->fd >= 0 || a->transport != NULL)
+        loop_io_remove(a->io);
+    if (a->fd >= 0)
+        sock_close(a->fd);
+    transport_destroy(&a->transport);
+    /* An event for its own io may be in this batch. */
+    a->gone.callback = free_gone;
+    loop_defer(a->order.worker->loop, &a->gone);
+}

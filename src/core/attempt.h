@@ -1,0 +1,84 @@
+/* attempt: one address, one socket, from connect to a verified connection. Private to core; knows
+ * neither other addresses nor who wants the connection.
+ *
+ * Owner: a dial, on the worker's thread; several may run at once in one dial. */
+#ifndef ESCLUSA_CORE_ATTEMPT_H
+#define ESCLUSA_CORE_ATTEMPT_H
+
+#include "worker.h"
+
+#include <esclusa/reason.h>
+
+struct attempt;
+
+struct attempt_order {
+    struct worker *worker;
+    const struct service *service;   /* outlives the attempt */
+    const struct upstream *upstream; /* one of the service's */
+    struct net_addr address;
+    int64_t connect_until_ms; /* loop_now() scale; the handshake's time begins with it */
+    /* The registration with the loop, and who hears its events and hands them to attempt_event().
+     * io NULL: one of the attempt's own. It lives to the end of the batch in which the attempt is
+     * destroyed. */
+    struct loop_io *io;
+    void (*on_io)(void *context, unsigned events);
+    void *io_context;
+    /* The address took the connection; TLS, if any, follows. The attempt must not be destroyed
+     * there. */
+    void (*connected)(void *context, struct attempt *a);
+    /* Called once, the last thing an attempt does, and never from attempt_start(): it may be
+     * destroyed there. */
+    void (*over)(void *context, struct attempt *a);
+    void *context;
+};
+
+enum attempt_stage { ATTEMPT_CONNECT, ATTEMPT_HANDSHAKE };
+
+/* What came of it: whether another address may be tried is decided by this. */
+enum attempt_outcome {
+    ATTEMPT_RUNS,
+    ATTEMPT_GOOD,
+    ATTEMPT_UNANSWERED, /* refused, no route, no answer, silence or a cut in the handshake */
+    ATTEMPT_WRONG,      /* it answered, and was found wrong: certificate, alert, not TLS */
+    ATTEMPT_OURS        /* no memory or descriptor: says nothing of the address */
+};
+
+struct attempt {
+    struct attempt_order order;
+    struct attempt *next;     /* the dial's */
+    enum attempt_stage stage; /* it stays when the attempt is over */
+    enum attempt_outcome outcome;
+    /* That of a failed handshake stays, with its transport->failure. Whoever takes it leaves NULL
+     * here, and has the registration with the loop, too: see attempt_settle(). */
+    struct transport *transport;
+    enum reason reason; /* unless good */
+    const char *error;  /* why, without the address; lives as long as the attempt and transport */
+    const char *remedy; /* NULL: none; the same */
+    int64_t connect_us, handshake_us; /* -1: it did not get so far */
+    /* private */
+    int fd; /* connecting; -1 when the transport owns it, or none */
+    int64_t began_us;
+    struct loop_io *io, own_io;
+    struct timer timer;
+    char text[96];
+    struct loop_deferred gone;
+};
+
+/* NULL: no memory. Nothing happens before attempt_start(). */
+struct attempt *attempt_create(const struct attempt_order *order);
+/* False: it has failed already, see its outcome. */
+bool attempt_start(struct attempt *a) WARN_UNUSED;
+/* Events of the order's io. */
+void attempt_event(struct attempt *a, unsigned events);
+/* Of one that is over: makes io, which must be free, the registration of its transport, if it is
+ * not that already. False: no memory. */
+bool attempt_settle(struct attempt *a, struct loop_io *io,
+                    void (*on_io)(void *context, unsigned events), void *context) WARN_UNUSED;
+/* At any time: closes what is open and was not taken. NULLs *a; nothing for NULL. The memory, and
+ * what `error` points to, goes after the batch. */
+void attempt_destroy(struct attempt **a);
+
+/* What the loop is to wait for after a handshake said TP_AGAIN: its wish, and a hang-up. */
+unsigned handshake_interest(const struct transport *t);
+
+#endif
