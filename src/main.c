@@ -50,6 +50,8 @@ struct words {
     char **argv;
     struct timespec since; /* of the first reading */
     struct program *program;
+    enum tls_secret_memory secrets;
+    size_t secrets_size;
 };
 
 static struct snapshot *load(void *context, unsigned workers, struct error *err)
@@ -68,6 +70,26 @@ static struct snapshot *load(void *context, unsigned workers, struct error *err)
     return snapshot;
 }
 
+/* Said when it is less than wanted: at `info`, that all is well. */
+static void log_secret_memory(enum tls_secret_memory what, size_t size)
+{
+    struct log_line line;
+    bool locked = what == TLS_SECRETS_LOCKED;
+    log_begin(&line, locked ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "secret_memory");
+    log_flag(&line, "locked", locked);
+    log_number(&line, "bytes", (int64_t)size);
+    if (!locked) {
+        log_text(&line, "error",
+                 what == TLS_SECRETS_UNLOCKED
+                     ? "the memory of private keys is not locked: it may be swapped out"
+                     : "private keys have no memory of their own");
+        log_text(&line, "remedy",
+                 "raise the limit of locked memory above these bytes (ulimit -l, LimitMEMLOCK=), "
+                 "or have no swap");
+    }
+    log_end(&line);
+}
+
 static int serve(struct snapshot *snapshot, struct words *words, struct error *err)
 {
     log_setup((enum log_level)snapshot->config.log_level,
@@ -77,6 +99,7 @@ static int serve(struct snapshot *snapshot, struct words *words, struct error *e
         complain(err);
         return EXIT_CANNOT_RUN;
     }
+    log_secret_memory(words->secrets, words->secrets_size);
     gateway_block_signals();
     const struct snapshot_source source = {.load = load,
                                            .context = words,
@@ -100,6 +123,7 @@ static int check_or_serve(struct config *config, enum command command, struct wo
     if (command == COMMAND_RUN) {
         program_prepare(words->program);
     }
+    words->secrets = tls_secret_memory_open(&words->secrets_size);
     struct snapshot *snapshot = snapshot_create(config, 0, err);
     if (snapshot == NULL) {
         complain(err);

@@ -38,6 +38,15 @@ enum tls_ocsp { TLS_OCSP_OFF, TLS_OCSP_PREFER, TLS_OCSP_REQUIRE };
  * and modules (not so). Paths live during the call; what is not there is told too. */
 void tls_system_paths(void (*tell)(void *context, const char *path, bool renewed), void *context);
 
+/* Private keys and key shares go to memory of their own: guard pages around it, left out of cores,
+ * cleared when freed, and never swapped out (locked, mlock(2)) where RLIMIT_MEMLOCK lets it. Once,
+ * before the first key is read and while there is one thread; without it they are in the heap. The
+ * copies that OpenSSL makes of the primes of RSA keys stay outside. */
+enum tls_secret_memory { TLS_SECRETS_LOCKED, TLS_SECRETS_UNLOCKED, TLS_SECRETS_ANYWHERE };
+enum tls_secret_memory tls_secret_memory_open(size_t *size_r);
+/* Bytes for a process that may have so many descriptors. */
+size_t tls_secret_memory_size(size_t descriptors);
+
 struct tls_texts {
     const char *const *items;
     size_t count;
