@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
+#define V4_IN_V6 12 /* where a mapped address has its first byte: RFC 4291 2.5.5.2 */
+
 static bool deny(struct denial *why, const char *error, const char *remedy)
 {
     (void)snprintf(why->error, sizeof why->error, "%s", error);
@@ -60,7 +62,10 @@ static bool is_loopback(const struct net_addr *a)
 {
     if (a->u.sa.sa_family == AF_INET)
         return ntohl(a->u.in.sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
-    return IN6_IS_ADDR_LOOPBACK(&a->u.in6.sin6_addr);
+    const struct in6_addr *v6 = &a->u.in6.sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(v6)) /* a systemd: listener may take both */
+        return v6->s6_addr[V4_IN_V6] == IN_LOOPBACKNET;
+    return IN6_IS_ADDR_LOOPBACK(v6);
 }
 
 static bool is_other_process(const struct service *service, int fd, const struct net_addr *from,

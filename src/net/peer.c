@@ -9,7 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define GROUPS_MAX   256
+#define GROUPS_FEW   256
+#define GROUPS_MAX   65536 /* NGROUPS_MAX of Linux */
 #define ANSWER_BYTES 8192
 
 bool sock_peer_user(int fd, uid_t *uid_r, gid_t *gid_r)
@@ -23,17 +24,28 @@ bool sock_peer_user(int fd, uid_t *uid_r, gid_t *gid_r)
     return true;
 }
 
-bool sock_peer_in_group(int fd, const gid_t *groups, size_t count)
+static bool have_common(const gid_t *a, size_t a_count, const gid_t *b, size_t b_count)
 {
-    gid_t of_peer[GROUPS_MAX];
-    socklen_t length = sizeof(of_peer);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, of_peer, &length) != 0)
-        return false;
-    for (size_t i = 0; i < length / sizeof(of_peer[0]); i++)
-        for (size_t k = 0; k < count; k++)
-            if (of_peer[i] == groups[k])
+    for (size_t i = 0; i < a_count; i++)
+        for (size_t k = 0; k < b_count; k++)
+            if (a[i] == b[k])
                 return true;
     return false;
+}
+
+bool sock_peer_in_group(int fd, const gid_t *groups, size_t count)
+{
+    gid_t few[GROUPS_FEW], *of_peer = few;
+    socklen_t length = sizeof(few);
+    int got = getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, of_peer, &length);
+    if (got != 0 && errno == ERANGE && length <= GROUPS_MAX * sizeof(gid_t)) {
+        of_peer = malloc(length); /* hardly anybody is in so many */
+        got = of_peer == NULL ? -1 : getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, of_peer, &length);
+    }
+    const bool in = got == 0 && have_common(of_peer, length / sizeof(gid_t), groups, count);
+    if (of_peer != few)
+        free(of_peer);
+    return in;
 }
 
 /* ---- sock_diag(7) ---- */
@@ -73,8 +85,10 @@ static bool put_question(struct question *q, const struct net_addr *from, const 
            put_end(to, q->ask.id.idiag_dst, &q->ask.id.idiag_dport);
 }
 
-/* The answer is a message of its own type, or the error that there is none. */
-static bool read_answer(const void *answer, size_t size, uid_t *uid_r)
+/* The answer is a message of its own type, or the error that there is none. A socket that its
+ * process has closed has no inode, and root for its user, whose ever it was; and where no
+ * connection has those ends, the kernel answers with who listens on the port. */
+static bool read_answer(const struct question *q, const void *answer, size_t size, uid_t *uid_r)
 {
     struct nlmsghdr header;
     struct inet_diag_msg found;
@@ -84,6 +98,9 @@ static bool read_answer(const void *answer, size_t size, uid_t *uid_r)
     if (header.nlmsg_type != SOCK_DIAG_BY_FAMILY || size < NLMSG_HDRLEN + sizeof(found))
         return false;
     memcpy(&found, (const char *)answer + NLMSG_HDRLEN, sizeof(found));
+    if (found.idiag_inode == 0 || found.id.idiag_sport != q->ask.id.idiag_sport ||
+        found.id.idiag_dport != q->ask.id.idiag_dport)
+        return false;
     *uid_r = found.idiag_uid;
     return true;
 }
@@ -102,5 +119,5 @@ bool sock_owner(const struct net_addr *of, const struct net_addr *to, uid_t *uid
     if (send(fd, &q, sizeof(q), 0) == (ssize_t)sizeof(q))
         got = recv(fd, answer, sizeof(answer), 0);
     sock_close(fd);
-    return got > 0 && read_answer(answer, (size_t)got, uid_r);
+    return got > 0 && read_answer(&q, answer, (size_t)got, uid_r);
 }

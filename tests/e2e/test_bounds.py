@@ -2,18 +2,20 @@
 
 import os
 import pwd
+import signal
 import socket
 import time
 import unittest
 
 from harness import SANITIZED, STEP, Case, certificate, free_port, key, until
-from peers import Upstream, client_context, connect, echo
+from peers import Upstream, client_context, connect, echo, name_of
+from test_activation import HandedOver
 from test_reload import ConfigGateway, service, services
 
 OTHER = "65533"  # nobody's: neither a user nor a group of these tests
 
 
-class Networks(Case):
+class Bounded(Case):
     def setUp(self):
         self.upstream = self.closing(Upstream(echo))
         self.url = self.upstream.url().replace("tls://", "tcp://")
@@ -33,6 +35,8 @@ class Networks(Case):
         self.assertNotIn("address", line)  # nothing was dialed
         self.assertIn(remedy, line["remedy"])
 
+
+class Networks(Bounded):
     def test_allowed(self):
         self.echoes(self.gateway(self.url, "--allow-from", "10.0.0.0/8", "--allow-from",
                                  "127.0.0.0/8"))
@@ -58,7 +62,7 @@ class Networks(Case):
             self.gateway(self.url, "--allow-from", "10.0.0.1/8")
 
 
-class Users(Networks):
+class Users(Bounded):
     def test_unix_by_user(self):
         path = f"{self.scratch()}/s"
         self.echoes(self.gateway(self.url, "--allow-uid", str(os.getuid()),
@@ -82,6 +86,66 @@ class Users(Networks):
         self.echoes(self.gateway(self.url, "--allow-uid", by_name, listen="[::1]:" + str(
             free_port("::1"))))
 
+    def test_loopback_through_a_socket_of_both_families(self):
+        """As systemd makes them: an IPv4 consumer shows as ::ffff:127.0.0.1."""
+        for uid, served in ((os.getuid(), True), (OTHER, False)):
+            both = self.closing(socket.create_server(("::", 0), family=socket.AF_INET6,
+                                                     dualstack_ipv6=True))
+            gateway = HandedOver([("web", both)], "--listen", "systemd:web", "--connect", self.url,
+                                 "--allow-uid", str(uid))
+            self.addCleanup(gateway.stop)
+            for host in ("127.0.0.1", "::1"):
+                gateway.address = (host, both.getsockname()[1])
+                (self.echoes if served else self.denied)(gateway)
+            self.assertEqual([line["reason"] for line in gateway.sessions()
+                              if line["reason"] == "consumer_denied"],
+                             [] if served else ["consumer_denied"] * 2)
+
+    def denied(self, gateway):
+        consumer = self.closing(connect(gateway.address))
+        consumer.offer(b"secret")
+        got = consumer.read_all()
+        self.assertEqual((got.count, got.end), (0, "reset"))
+
+    def test_loopback_of_one_that_has_closed(self):
+        """Of its socket the kernel says that it is root's, whose ever it was."""
+        gateway = self.gateway(self.url, "--allow-uid", "0")
+        gateway.freeze()
+        consumer = connect(gateway.address)
+        name = name_of(consumer)
+        consumer.send(b"secret")
+        consumer.close()
+        gateway.signal(signal.SIGCONT)
+        line = gateway.wait_session(name)
+        self.assertEqual(line["reason"], "consumer_denied")
+        self.assertIn("closed already", line["remedy"])
+        self.assertEqual(line["bytes_up"], 0)
+
+    @unittest.skipIf(os.getuid() != 0, "only root may be somebody else")
+    def test_one_of_many_groups(self):
+        path = f"{self.scratch()}/s"
+        gateway = self.gateway(self.url, "--allow-gid", OTHER, listen=f"unix:{path}")
+        for groups in ([int(OTHER)], [*range(20000, 21000), int(OTHER)]):
+            before = os.getgroups()
+            os.setgroups(groups)
+            try:
+                self.echoes(gateway)
+            finally:
+                os.setgroups(before)
+
+    def test_names_stand_in_a_file_that_is_read_again(self):
+        """In the sandbox, too."""
+        name = pwd.getpwuid(os.getuid()).pw_name
+        port = free_port()
+        text = services(service("one", port, self.url, f'allow_uid = "{name}";'))
+        gateway = ConfigGateway(self.scratch(), text)
+        self.addCleanup(gateway.stop)
+        gateway.write(text + "\nmax_connections = 10;\n")
+        gateway.signal(signal.SIGHUP)
+        gateway.wait_log(lambda line: line["event"] == "reloaded", what="the reload")
+        gateway.address = ("127.0.0.1", port)
+        self.echoes(gateway)
+
     def test_loopback_of_another(self):
         self.refused(self.gateway(self.url, "--allow-uid", OTHER), "allow_uid")
 
@@ -92,7 +156,7 @@ class Users(Networks):
             self.gateway(self.url, "--allow-gid", "0")
 
 
-class Connections(Networks):
+class Connections(Bounded):
     """Limits of how many, and how fast."""
 
     def held(self, gateway, count):

@@ -51,6 +51,23 @@ static void ipv6_by_its_64(void **state)
     crowd_fini(&c);
 }
 
+/* Through a socket that takes both families: each its own, and the same as the bare address. */
+static void mapped_is_ipv4(void **state)
+{
+    (void)state;
+    struct crowd c;
+    crowd_init(&c);
+    struct net_addr one = at("::ffff:192.0.2.1"), other = at("::ffff:192.0.2.2"),
+                    bare = at("192.0.2.1");
+    assert_true(crowd_enter(&c, &one, 1));
+    assert_true(crowd_enter(&c, &other, 1));
+    assert_false(crowd_enter(&c, &bare, 1));
+    crowd_leave(&c, &bare);
+    assert_int_equal(crowd_count(&c, &one), 0);
+    crowd_leave(&c, &other);
+    crowd_fini(&c);
+}
+
 static void unix_consumers_are_not_counted(void **state)
 {
     (void)state;
@@ -120,7 +137,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_address_has_its_own),       cmocka_unit_test(ipv6_by_its_64),
         cmocka_unit_test(unix_consumers_are_not_counted), cmocka_unit_test(many_addresses),
-        cmocka_unit_test(from_several_threads),
+        cmocka_unit_test(from_several_threads),           cmocka_unit_test(mapped_is_ipv4),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -303,6 +303,35 @@ static void test_names_of_unix_sockets(void **state)
     sock_close(listening);
 }
 
+/* Who owns the other end, as long as there is somebody. */
+static void test_owner(void **state)
+{
+    (void)state;
+    struct net_addr here, there;
+    uid_t uid = 4711;
+    struct pair p = tcp_pair();
+    assert_true(sock_local(p.theirs, &here));
+    assert_true(sock_peer(p.theirs, &there));
+    assert_true(sock_owner(&there, &here, &uid));
+    assert_int_equal(uid, getuid());
+    sock_close(p.ours); /* the kernel knows the socket still, and not whose it was */
+    assert_false(sock_owner(&there, &here, &uid));
+    sock_close(p.theirs);
+}
+
+/* No connection has those ends; whoever listens on the port is not who is asked for. */
+static void test_owner_is_not_who_listens(void **state)
+{
+    (void)state;
+    struct net_addr at, elsewhere;
+    uid_t uid = 0;
+    int listening = bound(&at);
+    assert_int_equal(listen(listening, 8), 0);
+    assert_true(net_addr_from_literal(&elsewhere, "127.0.0.1", 1));
+    assert_false(sock_owner(&at, &elsewhere, &uid));
+    sock_close(listening);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +346,8 @@ int main(void)
         cmocka_unit_test(test_reset_of_a_unix_socket),
         cmocka_unit_test(test_drain),
         cmocka_unit_test(test_names_of_unix_sockets),
+        cmocka_unit_test(test_owner),
+        cmocka_unit_test(test_owner_is_not_who_listens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
