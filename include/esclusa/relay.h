@@ -14,6 +14,12 @@
 
 /* ---- pump.c: one way ---- */
 
+/* Changes what was read before it is handed on, in place: bytes has room for PUMP_FILTER_ROOM more
+ * than length. Returns what is to be handed on; it may keep some for later, until it is called with
+ * end, when the source has ended (length is 0 then). *over_r: it is not to be called again. */
+typedef size_t (*pump_filter)(void *context, uint8_t *bytes, size_t length, bool end, bool *over_r);
+#define PUMP_FILTER_ROOM 512
+
 enum pump_state {
     PUMP_RUNNING,
     PUMP_DONE,         /* the source ended cleanly, all was delivered, the destination was told */
@@ -41,9 +47,11 @@ struct pump {
     bool truncated_is_end; /* policy: tell the destination a clean end when the source was cut */
     bool hold_end;         /* policy: do not pass the end of the stream on */
     bool was_truncated;
-    size_t chunk;   /* to be read at a time: more for a stream that flows, less for one that is
-                       faster than its reader, for what is read then has to be held */
-    uint64_t bytes; /* taken from the source */
+    size_t chunk;       /* to be read at a time: more for a stream that flows, less for one that is
+                           faster than its reader, for what is read then has to be held */
+    uint64_t bytes;     /* taken from the source */
+    pump_filter filter; /* NULL: none, as nearly always */
+    void *filter_context;
 };
 
 void pump_init(struct pump *p, struct transport *source, struct transport *destination);
@@ -92,6 +100,13 @@ void relay_fini(struct relay *r);
 /* Before the first relay_run(): bytes that came from that side already, at most TP_PLAIN_SIZE,
  * which the other gets first. Takes them over: the buffer is empty afterwards. */
 void relay_preload(struct relay *r, enum relay_side from, struct buf *bytes);
+
+/* Before the first relay_run(): what comes from that side goes through a filter. */
+void relay_filter(struct relay *r, enum relay_side from, pump_filter filter, void *context);
+/* From within a filter: bytes that the other side gets as if they had come from that one, behind
+ * all that came. False: no memory. */
+bool relay_insert(struct relay *r, enum relay_side from, const void *bytes,
+                  size_t length) WARN_UNUSED;
 
 enum { RELAY_READABLE = 1, RELAY_WRITABLE = 2, RELAY_HUNG_UP = 4 };
 

@@ -89,6 +89,13 @@ struct transport *transport_tls_create(int fd, const struct tls_profile *profile
                                        const struct tls_peer *peer,
                                        struct transport_scratch *scratch);
 
+/* TLS within TLS: over a TLS transport whose handshake is done, which is taken over; nothing else
+ * may use it afterwards. It works in a scratch of its own: not this one. NULL: it stays the
+ * caller's. */
+struct transport *transport_tls_over(struct transport *under, const struct tls_profile *profile,
+                                     unsigned worker, const struct tls_peer *peer,
+                                     struct transport_scratch *scratch);
+
 /* ops->destroy and NULL. Nothing for NULL. */
 void transport_destroy(struct transport **t);
 /* Hands the fd back: destroy will not close it. */

@@ -79,12 +79,35 @@ static enum pump_state pass_end(struct pump *p)
     return end(p, PUMP_DESTINATION_ERROR);
 }
 
+static size_t filter(struct pump *p, uint8_t *bytes, size_t length, bool end)
+{
+    bool over = false;
+    length = p->filter(p->filter_context, bytes, length, end, &over);
+    if (over)
+        p->filter = NULL;
+    return length;
+}
+
+/* The source has ended: what its filter has kept goes before the end. */
+static void end_of_source(struct pump *p, enum tp_status how)
+{
+    p->source_end = how;
+    p->was_truncated = how == TP_TRUNCATED;
+    if (p->filter == NULL)
+        return;
+    uint8_t last[PUMP_FILTER_ROOM];
+    if (!buf_append(&p->held, last, filter(p, last, 0, true)))
+        end(p, PUMP_DESTINATION_ERROR);
+}
+
 /* Reads once and hands on. False: the source gave nothing. */
 static bool move(struct pump *p, struct transport_scratch *scratch, size_t *moved)
 {
     size_t length = 0;
     bool drained = true;
     size_t size = p->chunk < scratch->plain_size ? p->chunk : scratch->plain_size;
+    if (p->filter != NULL && size > scratch->plain_size - PUMP_FILTER_ROOM)
+        size = scratch->plain_size - PUMP_FILTER_ROOM;
     enum tp_status status =
         p->source->ops->read(p->source, scratch->plain, size, &length, &drained);
     if (status == TP_AGAIN) {
@@ -92,8 +115,7 @@ static bool move(struct pump *p, struct transport_scratch *scratch, size_t *move
         return false;
     }
     if (status != TP_OK) {
-        p->source_end = status;
-        p->was_truncated = status == TP_TRUNCATED;
+        end_of_source(p, status);
         return true;
     }
     p->readable = !drained;
@@ -101,6 +123,8 @@ static bool move(struct pump *p, struct transport_scratch *scratch, size_t *move
     if (!drained && p->chunk < TP_PLAIN_SIZE)
         p->chunk *= 2;
     *moved += length;
+    if (p->filter != NULL && (length = filter(p, scratch->plain, length, false)) == 0)
+        return true;
 
     size_t taken = 0;
     status = p->destination->ops->write(p->destination, scratch->plain, length, &taken);

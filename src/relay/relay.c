@@ -38,6 +38,17 @@ void relay_preload(struct relay *r, enum relay_side from, struct buf *bytes)
     buf_init(bytes);
 }
 
+void relay_filter(struct relay *r, enum relay_side from, pump_filter filter, void *context)
+{
+    r->from[from].filter = filter;
+    r->from[from].filter_context = context;
+}
+
+bool relay_insert(struct relay *r, enum relay_side from, const void *bytes, size_t length)
+{
+    return buf_append(&r->from[from].held, bytes, length);
+}
+
 static bool running(const struct relay *r, enum relay_side side)
 {
     return r->from[side].state == PUMP_RUNNING;

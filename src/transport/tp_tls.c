@@ -25,6 +25,7 @@
 
 struct tp_tls {
     struct transport base;
+    struct transport *under; /* NULL: the socket itself */
     struct transport_scratch *scratch;
     struct buf held_in;  /* sealed bytes from the socket that OpenSSL has not asked for yet */
     struct buf held_out; /* sealed bytes that the kernel has not taken yet */
@@ -53,6 +54,34 @@ static struct tp_tls *tls_of(struct transport *t)
 
 /* ---- the BIO ---- */
 
+/* The same from another TLS transport. What that holds in user space no readiness would tell of: it
+ * is taken until there is none. */
+static bool fill_from_under(struct tp_tls *p)
+{
+    size_t n = 0;
+    bool drained = true;
+    struct transport *under = p->under;
+    switch (under->ops->read(under, p->scratch->sealed_in, p->in_most, &n, &drained)) {
+    case TP_OK:
+        p->in = p->scratch->sealed_in;
+        p->in_length = n;
+        p->filled = !under->ops->has_buffered(under);
+        p->drained = p->filled && drained;
+        return true;
+    case TP_AGAIN:
+        p->drained = true;
+        return false;
+    case TP_EOF:
+    case TP_TRUNCATED:
+        p->in_eof = true; /* if ours was not ended before, ours is what was cut */
+        return false;
+    case TP_ERROR:
+        break;
+    }
+    p->in_errno = ECONNRESET;
+    return false;
+}
+
 /* Fills the scratch from the socket. False: nothing to be had (drained, in_eof or in_errno says).
  */
 static bool fill(struct tp_tls *p)
@@ -60,6 +89,8 @@ static bool fill(struct tp_tls *p)
     if (p->drained || p->filled || p->in_eof || p->in_errno != 0)
         return false;
     p->filled = true;
+    if (p->under != NULL)
+        return fill_from_under(p);
     size_t size = p->in_most;
     ssize_t n;
     do {
@@ -183,10 +214,33 @@ static void operation_begin(struct tp_tls *p)
         ERR_clear_error();
 }
 
+/* Into another TLS transport, which may keep what its own socket does not take. */
+static enum tp_status send_under(struct tp_tls *p, const uint8_t **bytes, size_t *size)
+{
+    struct transport *under = p->under;
+    enum tp_status status = TP_OK;
+    while (*size > 0 && status == TP_OK) {
+        size_t taken = 0;
+        status = under->ops->write(under, *bytes, *size, &taken);
+        *bytes += taken;
+        *size -= taken;
+    }
+    if (status == TP_OK)
+        status = under->ops->flush(under);
+    if (status != TP_OK && status != TP_AGAIN) {
+        p->write_broken = true;
+        p->write_errno = EPIPE;
+        status = TP_ERROR;
+    }
+    return status;
+}
+
 /* send(2), and again only if interrupted: a part taken means that the send queue is full. *bytes
  * and *size are what is left. */
 static enum tp_status send_some(struct tp_tls *p, const uint8_t **bytes, size_t *size)
 {
+    if (p->under != NULL)
+        return send_under(p, bytes, size);
     while (*size > 0) {
         ssize_t n = send(p->base.fd, *bytes, *size, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
@@ -209,7 +263,7 @@ static enum tp_status send_held(struct tp_tls *p)
 {
     if (p->write_broken)
         return TP_ERROR;
-    if (buf_empty(&p->held_out))
+    if (buf_empty(&p->held_out) && p->under == NULL)
         return TP_OK;
     const uint8_t *bytes = buf_peek(&p->held_out);
     size_t size = buf_length(&p->held_out);
@@ -451,13 +505,15 @@ static enum tp_status tls_shut_write(struct transport *t)
 static bool tls_has_buffered(const struct transport *t)
 {
     const struct tp_tls *p = (const struct tp_tls *)t;
-    return p->end == TP_OK && (!buf_empty(&p->held_in) || SSL_pending(t->ssl) > 0);
+    return p->end == TP_OK && (!buf_empty(&p->held_in) || SSL_pending(t->ssl) > 0 ||
+                               (p->under != NULL && p->under->ops->has_buffered(p->under)));
 }
 
 static bool tls_mid_record(const struct transport *t)
 {
     const struct tp_tls *p = (const struct tp_tls *)t;
-    return p->end == TP_OK && (!buf_empty(&p->held_in) || SSL_has_pending(t->ssl) == 1);
+    return p->end == TP_OK && (!buf_empty(&p->held_in) || SSL_has_pending(t->ssl) == 1 ||
+                               (p->under != NULL && p->under->ops->mid_record(p->under)));
 }
 
 static void tls_destroy(struct transport *t)
@@ -467,8 +523,14 @@ static void tls_destroy(struct transport *t)
     buf_fini(&p->held_in);
     buf_fini(&p->held_out);
     free(t->failure);
-    if (t->fd >= 0)
+    if (p->under != NULL) {
+        if (t->fd >= 0)
+            (void)p->under->ops->shut_write(p->under); /* the proxy is told, too */
+        p->under->fd = t->fd;                          /* which is given up together */
+        transport_destroy(&p->under);
+    } else if (t->fd >= 0) {
         sock_close(t->fd);
+    }
     free(p);
 }
 
@@ -483,9 +545,9 @@ static const struct transport_ops tls_ops = {
     .destroy = tls_destroy,
 };
 
-struct transport *transport_tls_create(int fd, const struct tls_profile *profile, unsigned worker,
-                                       const struct tls_peer *peer,
-                                       struct transport_scratch *scratch)
+static struct transport *create(int fd, struct transport *under, const struct tls_profile *profile,
+                                unsigned worker, const struct tls_peer *peer,
+                                struct transport_scratch *scratch)
 {
     pthread_once(&bio_method_once, bio_method_make);
     struct tp_tls *p = bio_method == NULL ? NULL : calloc(1, sizeof *p);
@@ -504,9 +566,24 @@ struct transport *transport_tls_create(int fd, const struct tls_profile *profile
     SSL_set_bio(p->base.ssl, bio, bio); /* the SSL owns it now */
     p->base.ops = &tls_ops;
     p->base.fd = fd;
+    p->under = under;
     p->scratch = scratch;
     p->end = TP_OK;
     buf_init(&p->held_in);
     buf_init(&p->held_out);
     return &p->base;
+}
+
+struct transport *transport_tls_create(int fd, const struct tls_profile *profile, unsigned worker,
+                                       const struct tls_peer *peer,
+                                       struct transport_scratch *scratch)
+{
+    return create(fd, NULL, profile, worker, peer, scratch);
+}
+
+struct transport *transport_tls_over(struct transport *under, const struct tls_profile *profile,
+                                     unsigned worker, const struct tls_peer *peer,
+                                     struct transport_scratch *scratch)
+{
+    return create(under->fd, under, profile, worker, peer, scratch);
 }
