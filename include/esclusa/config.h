@@ -5,6 +5,7 @@
 #ifndef ESCLUSA_CONFIG_H
 #define ESCLUSA_CONFIG_H
 
+#include <esclusa/dialogue.h>
 #include <esclusa/error.h>
 #include <esclusa/log.h>
 #include <esclusa/net.h>
@@ -63,8 +64,10 @@ struct service_config {
     int64_t insecure_skip_verify, resumption;             /* 0 or 1 */
     int64_t resumption_age;                               /* ms */
     int64_t on_revoked;                                   /* enum revoked_policy */
-    int64_t warm_min, warm_max;                           /* warm_max 0: as warm_min */
-    int64_t warm_max_idle;                                /* ms */
+    int64_t starttls; /* enum dialogue_protocol; 0: TLS at once */
+    char *proxy, *proxy_credentials, *proxy_ca, *proxy_server_name;
+    int64_t warm_min, warm_max; /* warm_max 0: as warm_min */
+    int64_t warm_max_idle;      /* ms */
     /* the listener's side */
     struct text_list listen_cert, listen_key, listen_ocsp, listen_alpn;
     char *listen_key_passphrase, *listen_ca, *listen_ca_dir, *listen_crl, *listen_crl_dir;
@@ -228,6 +231,19 @@ struct listen_at {
     char text[NET_TEXT_MAX];
 };
 
+struct proxy_at {
+    enum dialogue_protocol protocol;
+    struct net_endpoint endpoint; /* NET_TLS: the proxy is spoken to over TLS */
+};
+
+/* On the way to all upstreams of a service. */
+struct proxy {
+    struct proxy_at at;
+    char *user, *password;   /* NULL: none */
+    struct tls_profile *tls; /* NULL: not over TLS */
+    struct tls_peer peer;
+};
+
 struct upstream {
     struct net_endpoint endpoint;
     char text[NET_TEXT_MAX];
@@ -244,6 +260,7 @@ struct service {
     struct net_cidr *allow_from, *deny_from; /* as many as the config has */
     unsigned *allow_uid, *allow_gid;         /* the same */
     struct tls_name *names;                  /* of all upstreams */
+    struct proxy *proxy;                     /* NULL: none */
     struct tls_profile *upstream_tls;        /* NULL: no tls:// upstream */
     struct tls_profile *downstream_tls;      /* NULL: no tls:// listener */
     struct stats_service *stats;             /* core's; NULL until it has the snapshot */

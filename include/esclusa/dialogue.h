@@ -140,6 +140,22 @@ struct opening {
 bool opening_feed(struct opening *o, const uint8_t *bytes, size_t length, size_t *take_r,
                   unsigned *answers_r);
 
+/* ---- offer.c: how a PostgreSQL server wants the consumer to log in ----
+ *
+ * Over TLS it offers mechanisms that bind to it (SCRAM-SHA-256-PLUS). The consumer has no TLS to
+ * bind to, and libpq takes such an offer for an attack. They are left out of it. */
+
+#define OFFER_MAX 512
+
+struct offer {
+    uint8_t held[OFFER_MAX]; /* what the server said, up to its offer */
+    size_t length;
+};
+
+/* Looks at what the server said, in order and from the first byte on, as opening_feed() does. True:
+ * the consumer is to hear offer.held[0..length) and then the bytes from *take_r on. */
+bool offer_feed(struct offer *o, const uint8_t *bytes, size_t length, size_t *take_r);
+
 /* ---- mysql_shift.c: sequence numbers while a MySQL consumer logs in ----
  *
  * Our SSLRequest took number 1, so what the consumer numbers n is n + 1 to the server and the other

@@ -40,6 +40,27 @@
       "no address of the upstream took the connection")                                            \
     X(REASON_CONNECT_TIMEOUT, "connect_timeout", LOG_LEVEL_ERROR,                                  \
       "no address of the upstream answered in time")                                               \
+    X(REASON_PROXY_FAILED, "proxy_failed", LOG_LEVEL_ERROR,                                        \
+      "the proxy did not answer as its protocol has it, or TLS with it failed")                    \
+    X(REASON_PROXY_VERIFY_FAILED, "proxy_verify_failed", LOG_LEVEL_ERROR,                          \
+      "the proxy's certificate was refused; no byte was sent to it")                               \
+    X(REASON_PROXY_DENIED, "proxy_denied", LOG_LEVEL_ERROR,                                        \
+      "the proxy refused: its credentials, or its rules")                                          \
+    X(REASON_PROXY_UNREACHABLE, "proxy_unreachable", LOG_LEVEL_ERROR,                              \
+      "the proxy could not get through to the upstream")                                           \
+    X(REASON_PROXY_TIMEOUT, "proxy_timeout", LOG_LEVEL_ERROR, "the proxy did not answer in time")  \
+    X(REASON_STARTTLS_REFUSED, "starttls_refused", LOG_LEVEL_ERROR,                                \
+      "the upstream offers no TLS in the protocol of `starttls`, or refused to begin it")          \
+    X(REASON_STARTTLS_FAILED, "starttls_failed", LOG_LEVEL_ERROR,                                  \
+      "the upstream did not answer as the protocol of `starttls` has it")                          \
+    X(REASON_STARTTLS_INJECTED, "starttls_injected", LOG_LEVEL_ERROR,                              \
+      "plain bytes stood where TLS should begin, or before they were asked for: "                  \
+      "somebody may be putting words in")                                                          \
+    X(REASON_STARTTLS_TIMEOUT, "starttls_timeout", LOG_LEVEL_ERROR,                                \
+      "the upstream did not answer in the protocol of `starttls` in time")                         \
+    X(REASON_CONSUMER_PROTOCOL_ERROR, "consumer_protocol_error", LOG_LEVEL_WARN,                   \
+      "what the consumer said first is not of the protocol of `starttls`, or it "                  \
+      "wants TLS itself")                                                                          \
     X(REASON_UPSTREAM_HANDSHAKE_FAILED, "upstream_handshake_failed", LOG_LEVEL_ERROR,              \
       "the TLS handshake with the upstream failed")                                                \
     X(REASON_UPSTREAM_HANDSHAKE_TIMEOUT, "upstream_handshake_timeout", LOG_LEVEL_ERROR,            \

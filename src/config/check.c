@@ -385,8 +385,8 @@ static bool check_service(struct checked *s, struct error *err)
            check_networks(c, "deny_from", &c->deny_from, err) &&
            check_ids(c, "allow_uid", false, &c->allow_uid, err) &&
            check_ids(c, "allow_gid", true, &c->allow_gid, err) && check_groups(s, err) &&
-           check_warm(c, err) && check_names(s, err) && check_listeners(s, s, err) &&
-           check_loops(s, err);
+           check_warm(c, err) && check_way(c, s->connect, err) && check_names(s, err) &&
+           check_listeners(s, s, err) && check_loops(s, err);
 }
 
 static bool check_all(const struct config *c, struct checked *services, struct error *err)

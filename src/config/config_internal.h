@@ -55,6 +55,15 @@ bool config_check(const struct config *c, struct error *err) WARN_UNUSED;
 bool check_tls(const struct service_config *s, bool listen_tls, bool connect_tls,
                struct error *err) WARN_UNUSED;
 
+/* proxy.c: http://, https:// or socks5://HOST:PORT. */
+bool proxy_parse(struct proxy_at *p, const char *text, struct error *err) WARN_UNUSED;
+/* "user:password", the first line of the file; one that everybody may read is refused. */
+bool proxy_read_credentials(struct proxy *p, const char *path, struct error *err) WARN_UNUSED;
+void proxy_free(struct proxy **p); /* NULLs *p; nothing for NULL */
+/* check_way.c: the way to a service's upstreams (connect_count of them): proxy and starttls. */
+bool check_way(const struct service_config *s, const struct net_endpoint *connect,
+               struct error *err) WARN_UNUSED;
+
 /* check_dns.c: who looks up names. */
 bool check_dns(const struct config *c, struct error *err) WARN_UNUSED;
 

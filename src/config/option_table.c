@@ -4,6 +4,7 @@
 #include <esclusa/config.h>
 
 #include "config_internal.h"
+#include "option_choices.h"
 
 #define DAY_MS ((int64_t)24 * 60 * 60 * 1000)
 
@@ -12,57 +13,6 @@
 
 #define WORKERS_MAX 256
 #define WARM_MOST   1000
-
-static const struct option_choice tls_version_choices[] = {
-    {"1.2", TLS_1_2}, {"1.3", TLS_1_3}, {NULL, 0}};
-
-static const struct option_choice half_close_choices[] = {
-    {"on", HALF_CLOSE_ON}, {"tls13", HALF_CLOSE_TLS13}, {"off", HALF_CLOSE_OFF}, {NULL, 0}};
-
-static const struct option_choice over_choices[] = {
-    {"wait", OVER_LIMIT_WAIT}, {"reset", OVER_LIMIT_RESET}, {NULL, 0}};
-
-static const struct option_choice log_sessions_choices[] = {{"all", LOG_SESSIONS_ALL},
-                                                            {"failed", LOG_SESSIONS_FAILED},
-                                                            {"none", LOG_SESSIONS_NONE},
-                                                            {NULL, 0}};
-
-static const struct option_choice cut_choices[] = {
-    {"reset", CUT_RESET}, {"fin", CUT_FIN}, {NULL, 0}};
-
-static const struct option_choice policy_choices[] = {
-    {"report", TLS_POLICY_REPORT}, {"enforce", TLS_POLICY_ENFORCE}, {NULL, 0}};
-
-static const struct option_choice strict_choices[] = {
-    {"off", TLS_STRICT_OFF}, {"report", TLS_STRICT_REPORT}, {"on", TLS_STRICT_ON}, {NULL, 0}};
-
-static const struct option_choice ocsp_choices[] = {
-    {"off", TLS_OCSP_OFF}, {"prefer", TLS_OCSP_PREFER}, {"require", TLS_OCSP_REQUIRE}, {NULL, 0}};
-
-static const struct option_choice client_choices[] = {{"none", TLS_CLIENT_NONE},
-                                                      {"optional", TLS_CLIENT_OPTIONAL},
-                                                      {"required", TLS_CLIENT_REQUIRED},
-                                                      {NULL, 0}};
-
-static const struct option_choice revoked_choices[] = {
-    {"log", REVOKED_LOG}, {"close", REVOKED_CLOSE}, {NULL, 0}};
-
-static const struct option_choice sandbox_choices[] = {{"off", SANDBOX_WORD_OFF},
-                                                       {"on", SANDBOX_WORD_ON},
-                                                       {"require", SANDBOX_WORD_REQUIRE},
-                                                       {NULL, 0}};
-
-static const struct option_choice log_level_choices[] = {{"error", LOG_LEVEL_ERROR},
-                                                         {"warn", LOG_LEVEL_WARN},
-                                                         {"info", LOG_LEVEL_INFO},
-                                                         {"debug", LOG_LEVEL_DEBUG},
-                                                         {NULL, 0}};
-
-static const struct option_choice log_format_choices[] = {
-    {"text", LOG_FORMAT_TEXT}, {"json", LOG_FORMAT_JSON}, {NULL, 0}};
-
-static const struct option_choice dns_choices[] = {
-    {"cares", DNS_WORD_CARES}, {"system", DNS_WORD_SYSTEM}, {NULL, 0}};
 
 #define SERVICE(member) .scope = OPTION_SERVICE, .offset = offsetof(struct service_config, member)
 #define GLOBAL(member)  .scope = OPTION_GLOBAL, .offset = offsetof(struct config, member)
@@ -237,6 +187,25 @@ const struct option_row option_table[] = {
     {TIME(SERVICE, warm_max_idle, 100), .default_text = "30s",
      .help = "one that waited this long is closed and made anew; below the upstream's own idle "
              "timeout"},
+
+    {.heading = "The way to the upstream",
+     CHOICE(starttls, UP, starttls_choices),
+     .argument = "PROTOCOL",
+     .default_text = "off",
+     .help = "ask the upstream for TLS in its own protocol first, and give up if it has none; "
+             "consumers speak it without TLS: postgres, mysql, smtp, imap, pop3, ldap, xmpp or "
+             "ftp"},
+    {TEXT(proxy, USE_ALWAYS), .argument = "URL", .default_note = "none",
+     .help = "reach the upstreams through http://HOST:PORT (CONNECT), https://HOST:PORT (the same "
+             "over TLS) or socks5://HOST:PORT, which looks up their names"},
+    {TEXT(proxy_credentials, USE_ALWAYS), .path = true, .argument = "FILE", .default_note = "none",
+     .help = "file whose first line is USER:PASSWORD for the proxy; nobody else may read it"},
+    {TEXT(proxy_ca, USE_ALWAYS), .weaker = WEAKER_IF_GONE, .path = true, .argument = "FILE",
+     .default_note = "the system store",
+     .help = "trust anchors for the certificate of an https:// proxy, PEM"},
+    {TEXT(proxy_server_name, USE_ALWAYS), .argument = "NAME|IP",
+     .default_note = "the host of --proxy",
+     .help = "the name that the certificate of an https:// proxy must bear"},
 
     {.heading = "Listeners: certificates",
      .name = "listen_cert",

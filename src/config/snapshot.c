@@ -186,6 +186,52 @@ static struct tls_profile *make_upstream_tls(const struct service_config *s, uns
     return make_profile(&settings, s, err);
 }
 
+static bool make_proxy_tls(struct proxy *p, const struct service_config *s, unsigned workers,
+                           struct error *err)
+{
+    const struct tls_settings settings = {
+        .role = TLS_UPSTREAM,
+        .ca_file = s->proxy_ca,
+        .strict = TLS_STRICT_OFF,
+        .names_policy = TLS_POLICY_ENFORCE,
+        .pins_policy = TLS_POLICY_ENFORCE,
+        .revocation_policy = TLS_POLICY_ENFORCE,
+        .min = (enum tls_version)s->tls_min,
+        .max = (enum tls_version)s->tls_max,
+        .security_level = (int)s->security_level,
+        .ocsp = TLS_OCSP_PREFER,
+        .workers = workers,
+        .words_of_file = s->at.kind == ORIGIN_FILE,
+    };
+    const char *own = s->proxy_server_name;
+    struct error reason;
+    error_init(&reason);
+    if (!tls_name_set(&p->peer.server_name, own != NULL ? own : net_endpoint_name(&p->at.endpoint),
+                      &reason))
+        return blame(err, s, own != NULL ? "proxy_server_name" : "proxy", &reason);
+    p->peer.names = &p->peer.server_name;
+    p->peer.name_count = 1;
+    p->tls = tls_profile_create(&settings, &reason);
+    return p->tls != NULL || blame(err, s, s->proxy_ca != NULL ? "proxy_ca" : "proxy", &reason);
+}
+
+static bool make_proxy(struct service *service, unsigned workers, struct error *err)
+{
+    const struct service_config *s = service->config;
+    struct error reason;
+    error_init(&reason);
+    if (s->proxy == NULL)
+        return true;
+    struct proxy *p = service->proxy = calloc(1, sizeof *p);
+    if (p == NULL)
+        return error_set(err, "no memory");
+    if (!proxy_parse(&p->at, s->proxy, &reason))
+        return blame(err, s, "proxy", &reason);
+    if (s->proxy_credentials != NULL && !proxy_read_credentials(p, s->proxy_credentials, &reason))
+        return blame(err, s, "proxy_credentials", &reason);
+    return p->at.endpoint.scheme != NET_TLS || make_proxy_tls(p, s, workers, err);
+}
+
 static struct tls_profile *make_downstream_tls(const struct service_config *s, unsigned workers,
                                                struct error *err)
 {
@@ -269,7 +315,7 @@ static bool make_service(struct service *service, const struct service_config *c
         !make_networks(&config->deny_from, &service->deny_from, err) ||
         !make_ids(&config->allow_uid, false, &service->allow_uid, err) ||
         !make_ids(&config->allow_gid, true, &service->allow_gid, err) ||
-        !make_upstreams(service, &connect_tls, err)) {
+        !make_upstreams(service, &connect_tls, err) || !make_proxy(service, workers, err)) {
         return false;
     }
     if (connect_tls) {
@@ -294,6 +340,7 @@ static void free_services(struct snapshot *s)
         free(s->services[i].listeners);
         free(s->services[i].upstreams);
         free(s->services[i].names);
+        proxy_free(&s->services[i].proxy);
         free(s->services[i].allow_from);
         free(s->services[i].deny_from);
         free(s->services[i].allow_uid);
@@ -377,6 +424,11 @@ static void describe_upstream(const struct service *service, const struct upstre
                               size_t size, size_t *length)
 {
     (void)str_append(dst, size, length, "%s", up->text);
+    if (service->config->starttls != 0)
+        (void)str_append(dst, size, length, " by STARTTLS (%s)",
+                         dialogue_word((enum dialogue_protocol)service->config->starttls));
+    if (service->proxy != NULL)
+        (void)str_append(dst, size, length, " through %s", service->config->proxy);
     if (up->endpoint.scheme != NET_TLS) {
         (void)str_append(dst, size, length, " in plain");
         return;

@@ -6,6 +6,7 @@
 #include "config_internal.h"
 
 #include <string.h>
+#include <strings.h>
 
 /* ---- why one is of no use, beside what row->use says ---- */
 
@@ -75,6 +76,16 @@ static bool keeps_none_warm(const struct service_config *s)
     return s->warm_min == 0;
 }
 
+static bool has_no_proxy(const struct service_config *s)
+{
+    return s->proxy == NULL;
+}
+
+static bool has_no_tls_proxy(const struct service_config *s)
+{
+    return s->proxy == NULL || strncasecmp(s->proxy, "https://", 8) != 0;
+}
+
 static bool takes_ticket_keys(const struct service_config *s)
 {
     return s->listen_ticket_keys != NULL;
@@ -125,6 +136,12 @@ static const struct idle_rule {
      "would not be used, as {resumption} is false; leave one of them out"},
     {"warm_max", NONE_WARM},
     {"warm_max_idle", NONE_WARM},
+    {"proxy_credentials", has_no_proxy,
+     "would not be used without {proxy}; give {proxy=http://HOST:PORT} or leave it out"},
+    {"proxy_ca", has_no_tls_proxy,
+     "would not be used, as {proxy} is not https://; leave one of them out"},
+    {"proxy_server_name", has_no_tls_proxy,
+     "would not be used, as {proxy} is not https://; leave one of them out"},
     {"ciphers", NEVER_12(is_never_12, "tls_min")},
     {"ciphersuites", NEVER_13(is_never_13, "tls_max")},
     {"listen_ciphers", NEVER_12(listens_never_12, "listen_tls_min} or {tls_min")},

@@ -75,10 +75,15 @@ static bool deadline(struct attempt *a, int64_t at_ms)
 
 /* ---- handshake ---- */
 
+static unsigned interest_of(unsigned want)
+{
+    return LOOP_HUP | (want & TP_WANT_READ ? LOOP_READ : 0) |
+           (want & TP_WANT_WRITE ? LOOP_WRITE : 0);
+}
+
 unsigned handshake_interest(const struct transport *t)
 {
-    return LOOP_HUP | (t->handshake_want & TP_WANT_READ ? LOOP_READ : 0) |
-           (t->handshake_want & TP_WANT_WRITE ? LOOP_WRITE : 0);
+    return interest_of(t->handshake_want);
 }
 
 static void handshake_failed(struct attempt *a)
@@ -139,18 +144,14 @@ static void handshake_deadline(struct attempt *a)
     unanswered(a, REASON_UPSTREAM_HANDSHAKE_TIMEOUT, a->text);
 }
 
-/* ---- connect ---- */
+/* ---- over the connection ---- */
 
-/* reset: the upstream has reset the connection meanwhile, but what it sent can be read. */
-static void connected(struct attempt *a, bool reset)
+/* The transport that the consumer's bytes will take, over fd: it is the transport's now. */
+static void secure(struct attempt *a, bool reset)
 {
     const struct upstream *up = a->order.upstream;
     struct worker *w = a->order.worker;
     bool tls = up->endpoint.scheme == NET_TLS;
-    a->connect_us = clock_us() - a->began_us;
-    stats_observe(slot_of(a), STATS_CONNECT, a->connect_us);
-    sock_tune(a->fd);
-    sock_user_timeout(a->fd, config_of(a)->tcp_user_timeout);
     a->transport = tls ? transport_tls_create(a->fd, a->order.service->upstream_tls, w->index,
                                               &up->peer, &w->scratch)
                        : transport_plain_create(a->fd, reset);
@@ -159,11 +160,137 @@ static void connected(struct attempt *a, bool reset)
         tell(a);
         return;
     }
-    a->fd = -1; /* the transport owns it */
+    a->fd = -1;
     if (tls)
         handshake_begin(a);
     else
         good(a);
+}
+
+/* The same over what the prelude has left. */
+static void secure_over(struct attempt *a)
+{
+    const struct upstream *up = a->order.upstream;
+    struct worker *w = a->order.worker;
+    struct transport *under = a->prelude->transport;
+    if (up->endpoint.scheme != NET_TLS) {
+        a->prelude->transport = NULL;
+        a->transport = under;
+        good(a);
+    } else if (under->ssl == NULL) {
+        a->fd = transport_release_fd(under);
+        transport_destroy(&a->prelude->transport);
+        secure(a, false);
+    } else {
+        a->transport = transport_tls_over(under, a->order.service->upstream_tls, w->index,
+                                          &up->peer, &w->scratch);
+        if (a->transport != NULL) {
+            a->prelude->transport = NULL;
+            handshake_begin(a);
+            return;
+        }
+        fail_ours(a, "no memory for the upstream connection");
+        tell(a);
+    }
+}
+
+/* ---- what is said before TLS ---- */
+
+static void prelude_failed(struct attempt *a)
+{
+    const struct prelude *p = a->prelude;
+    enum attempt_outcome outcome = p->silent ? ATTEMPT_UNANSWERED : ATTEMPT_WRONG;
+    fail(a, p->reason == REASON_NO_MEMORY ? ATTEMPT_OURS : outcome, p->reason, p->error, p->remedy);
+    tell(a);
+}
+
+static void note_phase(struct attempt *a)
+{
+    enum phase now = prelude_phase(a->prelude);
+    if (a->prelude_phase == now)
+        return;
+    a->prelude_phase = now;
+    a->order.connected(a->order.context, a);
+}
+
+static void prelude_go_on(struct attempt *a, enum prelude_status status)
+{
+    struct prelude *p = a->prelude;
+    if (status != PRELUDE_DONE)
+        note_phase(a);
+    switch (status) {
+    case PRELUDE_AGAIN:
+    case PRELUDE_CONSUMER:
+        loop_io_set(a->io, interest_of(prelude_want(p)));
+        if (status == PRELUDE_CONSUMER && !a->asked && a->order.ask != NULL) {
+            a->asked = true;
+            a->early = p->early;
+            buf_init(&p->early);
+            a->order.ask(a->order.context, a);
+        }
+        return;
+    case PRELUDE_FAILED:
+        prelude_failed(a);
+        return;
+    case PRELUDE_DONE:
+        break;
+    }
+    timer_clear(a->order.worker->loop, &a->timer);
+    a->early = p->early;
+    a->held = p->held;
+    buf_init(&p->early);
+    buf_init(&p->held);
+    secure_over(a);
+}
+
+static void prelude_begin(struct attempt *a)
+{
+    a->stage = ATTEMPT_PRELUDE;
+    a->began_us = clock_us();
+    a->prelude = prelude_create(a->order.worker, a->order.service, a->order.upstream, a->fd);
+    a->fd = -1;
+    if (a->prelude == NULL)
+        fail_ours(a, "no memory for what comes before TLS");
+    else if (deadline(a, now_of(a) + config_of(a)->handshake_timeout)) {
+        prelude_go_on(a, prelude_run(a->prelude));
+        return;
+    }
+    tell(a);
+}
+
+static void prelude_deadline(struct attempt *a)
+{
+    char after[32];
+    str_format_duration(after, sizeof after, config_of(a)->handshake_timeout);
+    prelude_too_late(a->prelude, after);
+    prelude_failed(a);
+}
+
+void attempt_consumer(struct attempt *a, const void *bytes, size_t length)
+{
+    if (attempt_wants_consumer(a))
+        prelude_go_on(a, prelude_consumer(a->prelude, bytes, length));
+}
+
+bool attempt_wants_consumer(const struct attempt *a)
+{
+    return a->asked && a->outcome == ATTEMPT_RUNS && a->stage == ATTEMPT_PRELUDE &&
+           prelude_wants_consumer(a->prelude);
+}
+
+/* ---- connect ---- */
+
+/* reset: the upstream has reset the connection meanwhile, but what it sent can be read. */
+static void connected(struct attempt *a, bool reset)
+{
+    a->connect_us = clock_us() - a->began_us;
+    stats_observe(slot_of(a), STATS_CONNECT, a->connect_us);
+    sock_tune(a->fd);
+    sock_user_timeout(a->fd, config_of(a)->tcp_user_timeout);
+    if (prelude_needed(a->order.service))
+        prelude_begin(a);
+    else
+        secure(a, reset);
 }
 
 /* A plain upstream that took the connection, sent something and reset it (EPIPE: ended, then reset)
@@ -172,7 +299,7 @@ static bool said_something(const struct attempt *a, int why)
 {
     char byte;
     return (why == ECONNRESET || why == EPIPE) && a->order.upstream->endpoint.scheme == NET_TCP &&
-           recv(a->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+           a->order.service->proxy == NULL && recv(a->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 static void connect_event(struct attempt *a, unsigned events)
@@ -243,6 +370,8 @@ void attempt_event(struct attempt *a, unsigned events)
         return;
     if (a->stage == ATTEMPT_HANDSHAKE)
         handshake_event(a);
+    else if (a->stage == ATTEMPT_PRELUDE)
+        prelude_go_on(a, prelude_run(a->prelude));
     else if (a->fd >= 0)
         connect_event(a, events);
 }
@@ -252,6 +381,10 @@ static void on_timer(void *context)
     struct attempt *a = context;
     if (a->stage == ATTEMPT_CONNECT) {
         connect_deadline(a);
+        return;
+    }
+    if (a->stage == ATTEMPT_PRELUDE) {
+        prelude_deadline(a);
         return;
     }
     handshake_deadline(a);
@@ -296,11 +429,15 @@ void attempt_destroy(struct attempt **attempt)
     if (a == NULL)
         return;
     timer_clear(a->order.worker->loop, &a->timer);
-    if (a->fd >= 0 || a->transport != NULL)
+    bool under = a->prelude != NULL && a->prelude->transport != NULL;
+    if (a->fd >= 0 || a->transport != NULL || under)
         loop_io_remove(a->io);
     if (a->fd >= 0)
         sock_close(a->fd);
     transport_destroy(&a->transport);
+    prelude_destroy(&a->prelude);
+    buf_fini(&a->early);
+    buf_fini(&a->held);
     /* An event for its own io may be in this batch. */
     a->gone.callback = free_gone;
     loop_defer(a->order.worker->loop, &a->gone);

@@ -5,6 +5,7 @@
 #ifndef ESCLUSA_CORE_ATTEMPT_H
 #define ESCLUSA_CORE_ATTEMPT_H
 
+#include "prelude.h"
 #include "worker.h"
 
 #include <esclusa/reason.h>
@@ -23,16 +24,19 @@ struct attempt_order {
     struct loop_io *io;
     void (*on_io)(void *context, unsigned events);
     void *io_context;
-    /* The address took the connection; TLS, if any, follows. The attempt must not be destroyed
-     * there. */
+    /* The address took the connection; what is said before TLS, or TLS, follows. Again with each
+     * such phase. The attempt must not be destroyed there. */
     void (*connected)(void *context, struct attempt *a);
     /* Called once, the last thing an attempt does, and never from attempt_start(): it may be
      * destroyed there. */
     void (*over)(void *context, struct attempt *a);
+    /* starttls = "mysql": the consumer is to hear a->early, which is to be taken, and what it
+     * answers is for attempt_consumer(). Once. The attempt must not be destroyed there. */
+    void (*ask)(void *context, struct attempt *a);
     void *context;
 };
 
-enum attempt_stage { ATTEMPT_CONNECT, ATTEMPT_HANDSHAKE };
+enum attempt_stage { ATTEMPT_CONNECT, ATTEMPT_PRELUDE, ATTEMPT_HANDSHAKE };
 
 /* What came of it: whether another address may be tried is decided by this. */
 enum attempt_outcome {
@@ -51,11 +55,16 @@ struct attempt {
     /* That of a failed handshake stays, with its transport->failure. Whoever takes it leaves NULL
      * here, and has the registration with the loop, too: see attempt_settle(). */
     struct transport *transport;
-    enum reason reason; /* unless good */
+    struct buf early; /* what the consumer must hear before what the transport gives; to be taken */
+    struct buf held;  /* mysql: what it has said already, for the upstream first; to be taken */
+    enum phase prelude_phase; /* once it has come to ATTEMPT_PRELUDE */
+    enum reason reason;       /* unless good */
     const char *error;  /* why, without the address; lives as long as the attempt and transport */
     const char *remedy; /* NULL: none; the same */
     int64_t connect_us, handshake_us; /* -1: it did not get so far */
     /* private */
+    struct prelude *prelude;
+    bool asked;
     int fd; /* connecting; -1 when the transport owns it, or none */
     int64_t began_us;
     struct loop_io *io, own_io;
@@ -70,6 +79,10 @@ struct attempt *attempt_create(const struct attempt_order *order);
 bool attempt_start(struct attempt *a) WARN_UNUSED;
 /* Events of the order's io. */
 void attempt_event(struct attempt *a, unsigned events);
+/* After ask(): what the consumer said. The attempt may be over, and gone, before this returns. */
+void attempt_consumer(struct attempt *a, const void *bytes, size_t length);
+/* ask() was called, and nothing that was said since was enough. */
+bool attempt_wants_consumer(const struct attempt *a);
 /* Of one that is over: makes io, which must be free, the registration of its transport, if it is
  * not that already. False: no memory. */
 bool attempt_settle(struct attempt *a, struct loop_io *io,

@@ -70,16 +70,19 @@ enum phase dial_phase_of(const struct dial *d)
                                         [DIAL_RESOLVE] = PHASE_RESOLVE,
                                         [DIAL_CONNECT] = PHASE_CONNECT,
                                         [DIAL_HANDSHAKE] = PHASE_UPSTREAM_HANDSHAKE};
-    return phases[d->phase];
+    return d->phase == DIAL_PRELUDE ? d->prelude_phase : phases[d->phase];
 }
 
 /* ---- failures that let the next one be tried ---- */
 
-static void remember(struct dial *d, enum reason reason, const char *text)
+/* remedy: NULL: that of the reason; else static. */
+static void remember(struct dial *d, enum reason reason, const char *text, const char *remedy)
 {
     d->candidate_reason = reason;
-    if (d->first_reason == REASON_NONE)
+    if (d->first_reason == REASON_NONE) {
         d->first_reason = reason;
+        d->first_remedy = remedy;
+    }
     size_t length = strlen(d->first_error);
     str_append(d->first_error, sizeof d->first_error, &length, "%s%s", length > 0 ? "; " : "",
                text);
@@ -112,7 +115,8 @@ static void next_candidate(struct dial *d)
         return;
     }
     d->exhausted = true;
-    end(d, d->first_reason, d->first_error, remedy_of(d->first_reason));
+    end(d, d->first_reason, d->first_error,
+        d->first_remedy != NULL ? d->first_remedy : remedy_of(d->first_reason));
 }
 
 /* ---- choose and resolve ---- */
@@ -122,7 +126,7 @@ static void resolved(struct resolve_query *query)
     struct dial *d = query->context;
     d->asking = false;
     if (!query->ok) {
-        remember(d, REASON_RESOLVE_FAILED, query->error.text);
+        remember(d, REASON_RESOLVE_FAILED, query->error.text, NULL);
         next_candidate(d);
         return;
     }
@@ -131,12 +135,19 @@ static void resolved(struct resolve_query *query)
     next_address(d);
 }
 
+/* Whom to connect to: a proxy looks up the upstream's name. */
+static const struct net_endpoint *place_of(const struct dial *d)
+{
+    const struct proxy *proxy = d->order.service->proxy;
+    return proxy != NULL ? &proxy->at.endpoint : &d->upstream->endpoint;
+}
+
 static void choose(struct dial *d)
 {
     struct worker *w = d->order.worker;
     enter(d, DIAL_CHOOSE);
     d->upstream = &d->order.service->upstreams[d->candidate];
-    const struct net_endpoint *to = &d->upstream->endpoint;
+    const struct net_endpoint *to = place_of(d);
     d->candidate_deadline_ms = now_of(d) + config_of(d)->connect_timeout;
     d->address_next = 0;
     d->address_count = 1;
@@ -171,9 +182,9 @@ static void resolve_deadline(struct dial *d)
     char after[32], text[NET_HOST_MAX + 96];
     stop_asking(d);
     str_format_duration(after, sizeof after, config_of(d)->connect_timeout);
-    snprintf(text, sizeof text, "%s: no answer from the resolver within %s",
-             d->upstream->endpoint.host, after);
-    remember(d, REASON_RESOLVE_TIMEOUT, text);
+    snprintf(text, sizeof text, "%s: no answer from the resolver within %s", place_of(d)->host,
+             after);
+    remember(d, REASON_RESOLVE_TIMEOUT, text, NULL);
     next_candidate(d);
 }
 
@@ -194,17 +205,36 @@ static void drop_all(struct dial *d)
         drop(d, d->running);
 }
 
+static const enum dial_phase phase_after[] = {[ATTEMPT_CONNECT] = DIAL_CONNECT,
+                                              [ATTEMPT_PRELUDE] = DIAL_PRELUDE,
+                                              [ATTEMPT_HANDSHAKE] = DIAL_HANDSHAKE};
+
 static void connected(void *context, struct attempt *a)
 {
     struct dial *d = context;
     d->connect_us = a->connect_us;
-    enter(d, DIAL_HANDSHAKE);
+    d->prelude_phase = a->prelude_phase;
+    enter(d, phase_after[a->stage]);
+}
+
+/* The consumer hears this server, and may hear no other. */
+static void ask(void *context, struct attempt *a)
+{
+    struct dial *d = context;
+    d->asked = true;
+    for (struct attempt *other = d->running, *next; other != NULL; other = next) {
+        next = other->next;
+        if (other != a)
+            drop(d, other);
+    }
+    d->order.ask(d->order.context, &a->early);
 }
 
 /* The dial ends with what came of this attempt. */
 static void settle(struct dial *d, struct attempt *a)
 {
-    d->phase = a->stage == ATTEMPT_HANDSHAKE ? DIAL_HANDSHAKE : DIAL_CONNECT;
+    d->phase = phase_after[a->stage];
+    d->prelude_phase = a->prelude_phase;
     d->address = a->order.address;
     d->connect_us = a->connect_us;
     d->handshake_us = a->handshake_us;
@@ -214,6 +244,10 @@ static void settle(struct dial *d, struct attempt *a)
     }
     d->transport = a->transport;
     a->transport = NULL;
+    d->early = a->early;
+    d->held = a->held;
+    buf_init(&a->early);
+    buf_init(&a->held);
     if (a->outcome == ATTEMPT_GOOD)
         end(d, REASON_NONE, "", NULL);
     else
@@ -225,12 +259,19 @@ static bool is_last(const struct dial *d)
     return d->address_next >= d->address_count && d->candidate + 1 >= d->order.candidates;
 }
 
+/* One that outlives the attempt. */
+static const char *static_remedy(const struct attempt *a)
+{
+    const struct transport *t = a->prelude == NULL ? NULL : a->prelude->transport;
+    return t != NULL && t->failure == NULL ? a->remedy : NULL;
+}
+
 static void unanswered(struct dial *d, struct attempt *a)
 {
     char where[NET_TEXT_MAX], text[NET_TEXT_MAX + 256];
     net_addr_format(&a->order.address, where, sizeof where);
     snprintf(text, sizeof text, "%s: %s", where, a->error);
-    remember(d, a->reason, text);
+    remember(d, a->reason, text, a->stage == ATTEMPT_PRELUDE ? static_remedy(a) : NULL);
     drop(d, a);
 }
 
@@ -238,7 +279,7 @@ static void attempt_over(void *context, struct attempt *a)
 {
     struct dial *d = context;
     bool cut = a->transport != NULL && a->transport->failure != NULL;
-    if (a->outcome == ATTEMPT_UNANSWERED && !(cut && is_last(d))) {
+    if (a->outcome == ATTEMPT_UNANSWERED && !(cut && is_last(d)) && !d->asked) {
         unanswered(d, a);
         next_address(d);
     } else {
@@ -259,6 +300,7 @@ static struct attempt *new_attempt(struct dial *d, int64_t until_ms)
                                         .io_context = d->order.context,
                                         .connected = connected,
                                         .over = attempt_over,
+                                        .ask = d->order.ask == NULL ? NULL : ask,
                                         .context = d};
     struct attempt *a = attempt_create(&order);
     if (a == NULL)
@@ -316,6 +358,18 @@ void dial_event(struct dial *d, unsigned events)
     }
 }
 
+/* The one that asked runs alone. */
+bool dial_wants_consumer(const struct dial *d)
+{
+    return d->asked && !d->is_over && d->running != NULL && attempt_wants_consumer(d->running);
+}
+
+void dial_consumer(struct dial *d, const void *bytes, size_t length)
+{
+    if (dial_wants_consumer(d))
+        attempt_consumer(d->running, bytes, length);
+}
+
 static void on_timer(void *context)
 {
     struct dial *d = context;
@@ -353,5 +407,7 @@ void dial_destroy(struct dial **dial)
     if (d->transport != NULL)
         loop_io_remove(d->order.io);
     transport_destroy(&d->transport);
+    buf_fini(&d->early);
+    buf_fini(&d->held);
     free(d);
 }

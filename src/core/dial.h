@@ -26,10 +26,13 @@ struct dial_order {
     /* The dial is over: see dial_ok(). Called once, the last thing a dial does: it may be destroyed
      * there. */
     void (*over)(void *context);
+    /* starttls = "mysql": the consumer is to hear *early, which is to be taken, and what it answers
+     * is for dial_consumer(). NULL: there is none. Not the last thing a dial does. */
+    void (*ask)(void *context, struct buf *early);
     void *context;
 };
 
-enum dial_phase { DIAL_CHOOSE, DIAL_RESOLVE, DIAL_CONNECT, DIAL_HANDSHAKE };
+enum dial_phase { DIAL_CHOOSE, DIAL_RESOLVE, DIAL_CONNECT, DIAL_PRELUDE, DIAL_HANDSHAKE };
 
 struct dial {
     struct dial_order order;
@@ -43,11 +46,16 @@ struct dial {
     /* Verified when the dial is over and ok; NULL before there is a connection. That of a failed
      * handshake stays, with its transport->failure. Whoever takes it leaves NULL here. */
     struct transport *transport;
+    /* What the consumer must hear before anything the transport gives. To be taken like that. */
+    struct buf early;
+    struct buf held;    /* mysql: what it has said already, for the upstream first */
     enum reason reason; /* REASON_NONE: ok */
     char error[512];
     const char *remedy; /* NULL: none; lives as long as the dial and the transport */
     bool exhausted;     /* it failed because no candidate answered */
     /* private */
+    bool asked; /* the consumer had the word: no other attempt can be made */
+    enum phase prelude_phase;
     size_t candidate;
     struct net_addr addresses[RESOLVE_MAX];
     size_t address_count, address_next;
@@ -60,6 +68,7 @@ struct dial {
     /* The first failure that let another address or candidate be tried. */
     enum reason first_reason;
     char first_error[256];
+    const char *first_remedy; /* NULL: that of its reason */
 };
 
 /* NULL: no memory. Nothing happens before dial_start(). */
@@ -70,6 +79,10 @@ void dial_start(struct dial *d);
 void dial_destroy(struct dial **d);
 /* Events of the order's io. */
 void dial_event(struct dial *d, unsigned events);
+/* After ask(): what the consumer said. The dial may be over before this returns. */
+void dial_consumer(struct dial *d, const void *bytes, size_t length);
+/* ask() was called, and nothing that was said since was enough. */
+bool dial_wants_consumer(const struct dial *d);
 static inline bool dial_ok(const struct dial *d)
 {
     return d->is_over && d->reason == REASON_NONE;

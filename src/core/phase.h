@@ -9,6 +9,8 @@
     X(PHASE_CHOOSE, "choose")                                                                      \
     X(PHASE_RESOLVE, "resolve")                                                                    \
     X(PHASE_CONNECT, "connect")                                                                    \
+    X(PHASE_PROXY, "proxy")                                                                        \
+    X(PHASE_STARTTLS, "starttls")                                                                  \
     X(PHASE_UPSTREAM_HANDSHAKE, "upstream_handshake")                                              \
     X(PHASE_RELAY, "relay")                                                                        \
     X(PHASE_LINGER, "linger")                                                                      \

@@ -246,6 +246,7 @@ static void free_deferred(struct loop_deferred *deferred)
     transport_destroy(&s->transport[RELAY_DOWN]);
     transport_destroy(&s->transport[RELAY_UP]);
     buf_fini(&s->early);
+    translate_end(&s->translate);
     free(s->failure);
     snapshot_unref(&s->snapshot);
     free(s);

@@ -55,6 +55,10 @@ void connect_note(struct session *s)
     if (s->transport[RELAY_UP] == NULL)
         s->transport[RELAY_UP] = d->transport;
     d->transport = NULL;
+    if (buf_empty(&s->early)) {
+        s->early = d->early;
+        buf_init(&d->early);
+    }
 }
 
 static void dial_over(void *context)
@@ -71,6 +75,54 @@ static void dial_over(void *context)
         session_close(s, REASON_PROBE);
     else
         session_fail(s, d->reason, d->remedy, "%s", d->error);
+}
+
+/* ---- MySQL: the consumer speaks before TLS ---- */
+
+/* All of *early at once: the greeting of a server is the first that a consumer hears, so there is
+ * room for it in any socket's buffer. */
+static void tell_consumer(void *context, struct buf *early)
+{
+    struct session *s = context;
+    struct transport *t = s->transport[RELAY_DOWN];
+    size_t taken = 0;
+    while (!buf_empty(early) &&
+           t->ops->write(t, buf_peek(early), buf_length(early), &taken) == TP_OK)
+        buf_consume(early, taken);
+    buf_fini(early); /* what is left could not be sent: the consumer is gone, and will be missed */
+    loop_io_set(&s->io[RELAY_DOWN], LOOP_READ | LOOP_HUP);
+    if (t->ops->has_buffered(t))
+        loop_io_pend(&s->io[RELAY_DOWN], LOOP_READ);
+}
+
+static void hear_consumer(struct session *s)
+{
+    struct transport *t = s->transport[RELAY_DOWN];
+    uint8_t *bytes = s->worker->scratch.plain;
+    size_t length = 0;
+    bool drained = true;
+    switch (t->ops->read(t, bytes, TP_READ_FIRST, &length, &drained)) {
+    case TP_OK:
+        break;
+    case TP_AGAIN:
+        return;
+    case TP_EOF:
+    case TP_TRUNCATED:
+    case TP_ERROR:
+        session_close(s, REASON_PROBE);
+        return;
+    }
+    /* The dial reads into the same memory. */
+    struct buf said;
+    buf_init(&said);
+    if (!buf_append(&said, bytes, length)) {
+        session_fail(s, REASON_NO_MEMORY, NULL, "no memory for what the consumer says");
+        return;
+    }
+    dial_consumer(s->dial, buf_peek(&said), length);
+    buf_fini(&said);
+    if (s->state == SESSION_DIAL && s->dial != NULL && !dial_wants_consumer(s->dial))
+        loop_io_set(&s->io[RELAY_DOWN], LOOP_HUP);
 }
 
 /* True: the session relays, or has ended. */
@@ -102,6 +154,7 @@ void connect_begin(struct session *s)
         .io = &s->io[RELAY_UP],
         .on_io = session_on_up,
         .over = dial_over,
+        .ask = tell_consumer,
         .context = s,
     };
     s->dial = dial_create(&order);
@@ -113,7 +166,9 @@ void connect_begin(struct session *s)
 
 void connect_event(struct session *s, enum relay_side side, unsigned events)
 {
-    if (side == RELAY_DOWN)
+    if (side == RELAY_DOWN && dial_wants_consumer(s->dial))
+        hear_consumer(s);
+    else if (side == RELAY_DOWN)
         (void)consumer_gone(s, side, events);
     else
         dial_event(s->dial, events);

@@ -155,9 +155,14 @@ static void run(struct session *s)
         loop_io_pend(&s->io[RELAY_DOWN], 0);
 }
 
+static bool begin_translation(struct session *s)
+{
+    return translate_begin(&s->translate, (enum dialogue_protocol)s->service->config->starttls,
+                           &s->relay, s->dial == NULL ? NULL : &s->dial->held);
+}
+
 void relay_begin(struct session *s)
 {
-    dial_destroy(&s->dial);
     int64_t half_close = s->service->config->half_close;
     bool fin = s->service->config->missing_close_notify == CUT_FIN;
     struct relay_policy policy = {
@@ -169,6 +174,12 @@ void relay_begin(struct session *s)
     s->relaying = true;
     if (!buf_empty(&s->early))
         relay_preload(&s->relay, RELAY_UP, &s->early);
+    bool translated = begin_translation(s);
+    dial_destroy(&s->dial);
+    if (!translated) {
+        session_fail(s, REASON_NO_MEMORY, NULL, "no memory for the session");
+        return;
+    }
     s->active_ms = loop_now(s->worker->loop);
     s->moved_ms[RELAY_DOWN] = s->moved_ms[RELAY_UP] = s->active_ms;
     s->last_moved = RELAY_UP; /* nothing has been asked yet */

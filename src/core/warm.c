@@ -223,6 +223,8 @@ static void dial_over(void *context)
     }
     e->transport = e->dial->transport;
     e->dial->transport = NULL;
+    e->early = e->dial->early;
+    buf_init(&e->dial->early);
     e->address = e->dial->address;
     dial_destroy(&e->dial);
     e->ready_ms = loop_now(p->worker->loop);

@@ -242,7 +242,7 @@ bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
     timer_init(&w->drain_give_up, drain_give_up, w);
     w->loop = loop_create(err);
     if (w->loop == NULL || !transport_scratch_init(&w->scratch, err) ||
-        !acceptors_move(w, set, err))
+        !transport_scratch_init(&w->scratch_under, err) || !acceptors_move(w, set, err))
         return false;
     return warm_move(&w->warm, set->snapshot) || error_set(err, "no memory for a warm pool");
 }
@@ -261,6 +261,7 @@ void worker_fini(struct worker *w)
     }
     listen_set_unref(&w->move_to);
     transport_scratch_fini(&w->scratch);
+    transport_scratch_fini(&w->scratch_under);
 }
 
 static void *thread_main(void *context)

@@ -57,11 +57,12 @@ struct worker {
     bool started;
     struct loop *loop;
     struct transport_scratch scratch;
-    struct listen_set *set;     /* what it accepts from */
-    struct acceptor *acceptors; /* one an item of the set; list head */
-    struct session *sessions;   /* list head */
-    unsigned count;             /* of sessions */
-    unsigned peak, settled;     /* the most since memory was given back, and how many then */
+    struct transport_scratch scratch_under; /* of TLS with a proxy, under another TLS */
+    struct listen_set *set;                 /* what it accepts from */
+    struct acceptor *acceptors;             /* one an item of the set; list head */
+    struct session *sessions;               /* list head */
+    unsigned count;                         /* of sessions */
+    unsigned peak, settled; /* the most since memory was given back, and how many then */
     struct timer trim;
     atomic_uint load; /* live sessions, those handed over and not yet begun included */
     /* drain */

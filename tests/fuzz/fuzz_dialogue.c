@@ -172,6 +172,20 @@ static void ask(const uint8_t *data, size_t size)
             slow.length + (size_t)answers * 8 <= size);
 }
 
+static void be_offered(const uint8_t *data, size_t size)
+{
+    struct offer slow = {.length = 0}, fast = {.length = 0};
+    size_t take = 0, taken = 0;
+    bool over = offer_feed(&fast, data, size, &taken), slowly = false;
+    require(taken <= size && fast.length <= taken && (over || taken == size));
+    for (size_t i = 0; i < taken; i++) {
+        require(!slowly);
+        slowly = offer_feed(&slow, data + i, 1, &take);
+    }
+    require(slowly == over && slow.length == fast.length);
+    require(memcmp(slow.held, fast.held, fast.length) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
@@ -182,7 +196,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         shift(data + 1, size - 1, mysql_shift_consumer);
         shift(data + 1, size - 1, mysql_shift_server);
     }
-    if (protocol == DIALOGUE_POSTGRES)
+    if (protocol == DIALOGUE_POSTGRES) {
         ask(data + 1, size - 1);
+        be_offered(data + 1, size - 1);
+    }
     return 0;
 }

@@ -336,7 +336,8 @@ static void every_row_that_can_be_weaker_is_weighed(void **state)
         struct error err;
         const char *text =
             "services = ( { name = \"s\"; listen = \"tls://1.1.1.1:1\"; listen_cert = \"c\"; "
-            "connect = \"h:1\"; pins = \"p\"; crl = \"c\"; listen_ca = \"a\"; } );";
+            "connect = \"h:1\"; pins = \"p\"; crl = \"c\"; listen_ca = \"a\"; "
+            "proxy = \"https://p:1\"; } );";
         if (row->weaker == WEAKER_NEVER)
             continue;
         make(&old, text);
