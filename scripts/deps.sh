@@ -10,10 +10,12 @@ export LC_ALL=C
 
 build=(gcc libc6-dev cmake ninja-build pkgconf libssl-dev openssl curl ca-certificates util-linux
     libconfig-dev libseccomp-dev libmicrohttpd-dev libc-ares-dev)
-# libc6-dev: gcc only recommends it. The peers of the end-to-end tests: redis, nginx, openssl, curl.
+# libc6-dev: gcc only recommends it. The peers of the end-to-end tests: redis, nginx, PostgreSQL,
+# MariaDB, openssl, curl.
 # From mandoc on: what is shipped is checked with them. systemd: its tools judge the units; nothing
 # of it is started.
-tests=(libcmocka-dev python3 git procps iproute2 redis-server redis-tools nginx clang-format
+tests=(libcmocka-dev python3 git procps iproute2 redis-server redis-tools nginx
+    postgresql mariadb-server clang-format
     clang-tidy shellcheck mandoc man-db dpkg-dev systemd lintian python3-yaml strace)
 
 # A token in software, and what opens it for OpenSSL: in Debian from 13 on. Before, the tests of
@@ -66,7 +68,7 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 # Debian starts a service when it is installed. policy-rc.d (invoke-rc.d(8)) forbids it: the tests
-# start redis and nginx themselves, on ports of their own, and nothing else should run here.
+# start redis, nginx and the databases themselves, on ports of their own, and nothing else should run here.
 guard=/usr/sbin/policy-rc.d
 if [ ! -e "$guard" ]; then
     trap '"${as_root[@]}" rm -f "$guard"' EXIT
@@ -82,6 +84,10 @@ apt_get() {
 say "installing ${missing[*]}"
 apt_get update
 apt_get install -y --no-install-recommends "${missing[@]}"
-if [ -d /run/systemd/system ] && [[ " ${missing[*]} " == *" nginx "* || " ${missing[*]} " == *" redis-server "* ]]; then
-    say 'redis-server and nginx were installed for the tests and not started, but Debian has enabled them for the next boot: systemctl disable redis-server nginx'
+enabled=()
+for service in nginx redis-server postgresql mariadb-server; do
+    [[ " ${missing[*]} " != *" $service "* ]] || enabled+=("${service/mariadb-server/mariadb}")
+done
+if [ -d /run/systemd/system ] && [ ${#enabled[@]} -gt 0 ]; then
+    say "${enabled[*]}: installed for the tests and not started, but Debian has enabled them for the next boot: systemctl disable ${enabled[*]}"
 fi
