@@ -10,7 +10,7 @@ import time
 import unittest
 
 from harness import ESCLUSA, OBSERVED, SANITIZED, STEP, Case, accepts, end_process, free_port, until
-from peers import Upstream, connect, echo
+from peers import Upstream, connect, echo, name_of
 
 
 class Logs(Case):
@@ -167,7 +167,7 @@ class Which(Logs):
         consumer.offer(b"x")
         consumer.read_all()
         consumer.close()
-        last = gateway.wait_log(lambda line: line.get("left_out"), what="the line that tells")
+        last = gateway.wait_session(name_of(consumer))
         shown = [line for line in gateway.sessions() if line["reason"] == "connect_failed"]
         self.assertLess(len(shown), 45)
         self.assertGreaterEqual(len(shown), 11)
