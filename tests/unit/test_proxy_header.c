@@ -171,10 +171,10 @@ static void wrong_lines(void **state)
         "PROXY UNKNOWNX\r\n",
         "PROXY UNKNOWN \n\r\n",
         "PROXY UNKNOWN \r \r\n",
-        "PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
-        "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 655350\r\n", /* 108 */
-        "PROXY UNKNOWN 3456789 123456789 123456789 123456789 123456789 123456789 123456789 "
-        "123456789 123456789 123456", /* 107 without an end */
+        ("PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
+         "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 655350\r\n"), /* 108 */
+        ("PROXY UNKNOWN 3456789 123456789 123456789 123456789 123456789 123456789 123456789 "
+         "123456789 123456789 123456"), /* 107 without an end */
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct proxy_header h;

@@ -23,7 +23,7 @@ static void test_the_next_turn_has_its_own(void **state)
 {
     (void)state;
     struct ration r = {0};
-    ration_take(&r, 1, 50 * RATION_US); /* one that is dearer than all of it */
+    ration_take(&r, 1, INT64_C(50) * RATION_US); /* one that is dearer than all of it */
     assert_false(ration_left(&r, 1));
     assert_true(ration_left(&r, 2));
     ration_take(&r, 2, 1); /* what was spent before counts no more */
