@@ -14,8 +14,8 @@ build=(gcc libc6-dev cmake ninja-build pkgconf libssl-dev openssl curl ca-certif
 # MariaDB, openssl, curl.
 # From mandoc on: what is shipped is checked with them. systemd: its tools judge the units; nothing
 # of it is started.
-tests=(libcmocka-dev python3 git procps iproute2 redis-server redis-tools nginx
-    postgresql mariadb-server clang-format
+tests=(libcmocka-dev python3 git procps iproute2 redis-server redis-tools nginx libnginx-mod-stream
+    haproxy postgresql mariadb-server clang-format
     clang-tidy shellcheck mandoc man-db dpkg-dev systemd lintian python3-yaml strace)
 
 # A token in software, and what opens it for OpenSSL: in Debian from 13 on. Before, the tests of

@@ -28,7 +28,7 @@ struct origin {
 };
 
 /* At least as many as option_table has rows; checked there. */
-#define OPTION_ROWS_MAX 128
+#define OPTION_ROWS_MAX 192
 
 /* ---- as written ---- */
 
@@ -40,6 +40,7 @@ struct text_list {
 enum half_close_policy { HALF_CLOSE_ON, HALF_CLOSE_TLS13, HALF_CLOSE_OFF };
 enum over_limit { OVER_LIMIT_WAIT, OVER_LIMIT_RESET };
 enum log_sessions { LOG_SESSIONS_ALL, LOG_SESSIONS_FAILED, LOG_SESSIONS_NONE };
+enum accept_proxy { ACCEPT_PROXY_OFF, ACCEPT_PROXY_V1, ACCEPT_PROXY_V2, ACCEPT_PROXY_ANY };
 enum cut_policy { CUT_RESET, CUT_FIN };
 enum revoked_policy { REVOKED_LOG, REVOKED_CLOSE };
 enum dns_word { DNS_WORD_CARES, DNS_WORD_SYSTEM };
@@ -53,6 +54,9 @@ struct service_config {
     struct text_list listen;
     struct text_list connect;
     struct text_list allow_from, deny_from; /* networks of consumers */
+    int64_t accept_proxy;                   /* enum accept_proxy */
+    struct text_list proxy_from;            /* networks of proxies */
+    int64_t accept_proxy_timeout;           /* ms */
     /* the upstream's side; see struct tls_settings */
     char *ca, *ca_dir, *cert, *key, *key_passphrase, *server_name;
     struct text_list verify_names, pins, tlsa, alpn;
@@ -258,6 +262,7 @@ struct service {
     struct upstream *upstreams;
     size_t upstream_count;
     struct net_cidr *allow_from, *deny_from; /* as many as the config has */
+    struct net_cidr *proxy_from;             /* the same */
     unsigned *allow_uid, *allow_gid;         /* the same */
     struct tls_name *names;                  /* of all upstreams */
     struct proxy *proxy;                     /* NULL: none */

@@ -17,13 +17,17 @@
       "the consumer reset the connection or took no more bytes")                                   \
     X(REASON_CONSUMER_TRUNCATED, "consumer_truncated", LOG_LEVEL_WARN,                             \
       "the consumer's TLS stream ended without close_notify; the upstream was reset")              \
+    X(REASON_PROXY_HEADER_BAD, "proxy_header_bad", LOG_LEVEL_WARN,                                 \
+      "what came first was not the PROXY header that `accept_proxy` demands; it was reset")        \
+    X(REASON_PROXY_HEADER_TIMEOUT, "proxy_header_timeout", LOG_LEVEL_WARN,                         \
+      "the PROXY header did not come within `accept_proxy_timeout`")                               \
     X(REASON_CONSUMER_HANDSHAKE_FAILED, "consumer_handshake_failed", LOG_LEVEL_WARN,               \
       "the consumer's TLS handshake failed")                                                       \
     X(REASON_CONSUMER_HANDSHAKE_TIMEOUT, "consumer_handshake_timeout", LOG_LEVEL_WARN,             \
       "the consumer did not finish its TLS handshake in time")                                     \
     X(REASON_CONSUMER_DENIED, "consumer_denied", LOG_LEVEL_WARN,                                   \
       "the consumer's address is not in `allow_from`, or in `deny_from`, or its user is not in "   \
-      "`allow_uid` or `allow_gid`; it was reset at once")                                          \
+      "`allow_uid` or `allow_gid`, or it is no proxy of `proxy_from`; it was reset at once")       \
     X(REASON_OVER_LIMIT, "over_limit", LOG_LEVEL_WARN,                                             \
       "one connection more than a limit allows (the event `connection_limit` says which); it was " \
       "reset at once")                                                                             \

@@ -367,6 +367,27 @@ static bool check_groups(const struct checked *s, struct error *err)
                     "allow_uid");
 }
 
+/* Whoever may say who a consumer is must be named; a unix socket's path says who may connect. */
+static bool check_proxy(const struct checked *s, struct error *err)
+{
+    const struct service_config *c = s->config;
+    bool remote = false;
+    for (size_t i = 0; i < c->listen.count; i++) {
+        remote = remote || s->listen[i].scheme != NET_UNIX;
+    }
+    if (c->accept_proxy != ACCEPT_PROXY_OFF && remote && c->proxy_from.count == 0) {
+        return complain(err, s, "accept_proxy", NULL,
+                        "anybody who connects could say that they are somebody else; give the "
+                        "networks of your proxies: {proxy_from=CIDR}",
+                        NULL);
+    }
+    return remote || c->proxy_from.count == 0 ||
+           complain(err, s, "proxy_from", c->proxy_from.items[0],
+                    "of no use, as every {listen} is unix:, whose path says who may connect; leave "
+                    "it out",
+                    NULL);
+}
+
 static bool check_service(struct checked *s, struct error *err)
 {
     const struct service_config *c = s->config;
@@ -383,6 +404,7 @@ static bool check_service(struct checked *s, struct error *err)
            check_unused(s, err) && check_tls(c, s->listen_tls, s->connect_tls, err) &&
            check_networks(c, "allow_from", &c->allow_from, err) &&
            check_networks(c, "deny_from", &c->deny_from, err) &&
+           check_networks(c, "proxy_from", &c->proxy_from, err) && check_proxy(s, err) &&
            check_ids(c, "allow_uid", false, &c->allow_uid, err) &&
            check_ids(c, "allow_gid", true, &c->allow_gid, err) && check_groups(s, err) &&
            check_warm(c, err) && check_way(c, s->connect, err) && check_names(s, err) &&

@@ -29,6 +29,12 @@ static const struct option_choice log_sessions_choices[] = {{"all", LOG_SESSIONS
                                                             {"none", LOG_SESSIONS_NONE},
                                                             {NULL, 0}};
 
+static const struct option_choice accept_proxy_choices[] = {{"off", ACCEPT_PROXY_OFF},
+                                                            {"v1", ACCEPT_PROXY_V1},
+                                                            {"v2", ACCEPT_PROXY_V2},
+                                                            {"any", ACCEPT_PROXY_ANY},
+                                                            {NULL, 0}};
+
 static const struct option_choice cut_choices[] = {
     {"reset", CUT_RESET}, {"fin", CUT_FIN}, {NULL, 0}};
 

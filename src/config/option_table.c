@@ -378,6 +378,18 @@ const struct option_row option_table[] = {
      .help = "what one side sees when the other's TLS stream was cut without close_notify: a "
              "reset, or a clean end (fin)"},
 
+    {.heading = "Behind a proxy",
+     CHOICE(accept_proxy, USE_ALWAYS, accept_proxy_choices),
+     .argument = "off|v1|v2|any",
+     .default_text = "off",
+     .help = "take the consumer's address from a PROXY header of that version, which each "
+             "connection must then begin with, before TLS"},
+    {LIST(proxy_from, USE_ALWAYS), .argument = "CIDR", .default_note = "none",
+     .help = "networks of the proxies that may say so; whoever connects from elsewhere is reset; "
+             "required with --accept-proxy but for unix: listeners; repeatable"},
+    {TIME(SERVICE, accept_proxy_timeout, 1), .default_text = "5s",
+     .help = "for the whole PROXY header to come"},
+
     {.heading = "Names",
      .name = "dns",
      .type = OPTION_CHOICE,

@@ -71,6 +71,11 @@ static bool gives_no_tickets(const struct service_config *s)
     return s->listen_tickets == 0;
 }
 
+static bool accepts_no_proxy(const struct service_config *s)
+{
+    return s->accept_proxy == ACCEPT_PROXY_OFF;
+}
+
 static bool keeps_none_warm(const struct service_config *s)
 {
     return s->warm_min == 0;
@@ -105,6 +110,9 @@ static bool takes_ticket_keys(const struct service_config *s)
                       "CA of theirs: {listen_ca=FILE}"
 #define NONE_WARM                                                                                  \
     keeps_none_warm, "would not be used, as {warm_min} is 0; raise that or leave it out"
+#define NO_PROXY                                                                                   \
+    accepts_no_proxy, "would not be used, as {accept_proxy} is 'off'; give {accept_proxy=any} or " \
+                      "leave it out"
 #define NO_TICKETS                                                                                 \
     gives_no_tickets, "would not be used, as {listen_tickets} is false; leave one of them out"
 
@@ -142,6 +150,8 @@ static const struct idle_rule {
      "would not be used, as {proxy} is not https://; leave one of them out"},
     {"proxy_server_name", has_no_tls_proxy,
      "would not be used, as {proxy} is not https://; leave one of them out"},
+    {"proxy_from", NO_PROXY},
+    {"accept_proxy_timeout", NO_PROXY},
     {"ciphers", NEVER_12(is_never_12, "tls_min")},
     {"ciphersuites", NEVER_13(is_never_13, "tls_max")},
     {"listen_ciphers", NEVER_12(listens_never_12, "listen_tls_min} or {tls_min")},

@@ -223,6 +223,18 @@ static void weigh_networks(struct scales *s)
         tell_row(s, option_by_name("deny_from"));
 }
 
+/* Somebody who had to come through a proxy need not any more, or may now say who others are. */
+static void weigh_proxies(struct scales *s)
+{
+    const struct service_config *old = s->before->config, *new = s->after->config;
+    if (old->accept_proxy == ACCEPT_PROXY_OFF)
+        return;
+    if (new->accept_proxy == ACCEPT_PROXY_OFF)
+        tell_row(s, option_by_name("accept_proxy"));
+    else if (!all_covered(&new->proxy_from, &old->proxy_from))
+        tell_row(s, option_by_name("proxy_from"));
+}
+
 static bool has_text(const struct text_list *list, const char *text)
 {
     for (size_t i = 0; i < list->count; i++)
@@ -258,6 +270,7 @@ static void weigh(struct scales *s)
     weigh_listeners(s);
     weigh_upstreams(s);
     weigh_networks(s);
+    weigh_proxies(s);
     weigh_users(s);
     for (size_t i = 0; i < option_count; i++) {
         const struct option_row *row = &option_table[i];

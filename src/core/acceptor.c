@@ -289,7 +289,8 @@ static bool let_in(struct acceptor *a, const struct place *p, int fd, const stru
         session_refuse(a->worker, fd, peer, a->from, &denial);
         return false;
     }
-    if (p->gate == NULL || gate_admit(p->gate, service->config, peer))
+    const bool proxied = service->config->accept_proxy != ACCEPT_PROXY_OFF;
+    if (p->gate == NULL || proxied || gate_admit(p->gate, service->config, peer))
         return true;
     leave_place(a->worker->group, p);
     turn_away(a, p->gate, GATE_CONSUMER, fd);

@@ -46,6 +46,7 @@ static void put_note(struct json *j, const struct failure_note *n)
     json_given(j, "service", n->service);
     json_given(j, "listen", n->listen);
     json_given(j, "consumer", n->consumer);
+    json_given(j, "peer", n->peer);
     json_given(j, "upstream", n->upstream);
     json_given(j, "address", n->address);
     json_text(j, "phase", phase_word(n->phase));

@@ -53,6 +53,7 @@ static void put_session(struct json *j, const struct listed *c)
     json_text(j, "phase", phase_word(c->phase));
     json_text(j, "listen", c->at->text);
     put_address(j, "consumer", &c->consumer);
+    put_address(j, "peer", &c->peer);
     json_text(j, "upstream", c->upstream != NULL ? c->upstream->text : NULL);
     put_address(j, "address", &c->address);
     json_seconds(j, "age_seconds", c->age_us);

@@ -82,6 +82,15 @@ static bool is_other_process(const struct service *service, int fd, const struct
     return is_other_user(service, uid, why);
 }
 
+bool consumer_is_elsewhere(const struct service *service, const struct net_addr *of,
+                           struct denial *why)
+{
+    return of->u.sa.sa_family != AF_UNIX && is_from_elsewhere(service, of) &&
+           deny(why, "the consumer's address may not connect",
+                "if it is meant to connect, add its network to allow_from, or take it out of "
+                "deny_from");
+}
+
 bool consumer_is_denied(const struct service *service, int fd, const struct net_addr *from,
                         struct denial *why)
 {
@@ -89,9 +98,12 @@ bool consumer_is_denied(const struct service *service, int fd, const struct net_
     const bool by_user = c->allow_uid.count > 0 || c->allow_gid.count > 0;
     if (from->u.sa.sa_family == AF_UNIX)
         return by_user && is_other_local(service, fd, why);
-    if (is_from_elsewhere(service, from))
-        return deny(why, "the consumer's address may not connect",
-                    "if it is meant to connect, add its network to allow_from, or take it out of "
-                    "deny_from");
+    if (c->accept_proxy == ACCEPT_PROXY_OFF && consumer_is_elsewhere(service, from, why))
+        return true;
+    if (c->accept_proxy != ACCEPT_PROXY_OFF &&
+        !net_cidr_list_has(service->proxy_from, c->proxy_from.count, from))
+        return deny(why, "only proxies may connect, and this is none of them",
+                    "if it is a proxy that may say who its consumers are, add its network to "
+                    "proxy_from");
     return by_user && is_other_process(service, fd, from, why);
 }

@@ -29,7 +29,7 @@ struct failure_note {
     int64_t duration_us;
     uint64_t bytes_up, bytes_down;
     char service[72], listen[NET_TEXT_MAX], consumer[NET_TEXT_MAX], upstream[NET_TEXT_MAX],
-        address[NET_TEXT_MAX];
+        address[NET_TEXT_MAX], peer[NET_TEXT_MAX];
     char error[512], remedy[512], expected[256], names[512], subject[256], issuer[256], chain[512];
 };
 

@@ -64,6 +64,8 @@ bool gate_admit(struct gate *g, const struct service_config *c,
                 const struct net_addr *from) WARN_UNUSED;
 void gate_dismiss(struct gate *g, const struct service_config *c, const struct net_addr *from);
 
+/* Somebody was over a limit, and its own line in the log tells it. */
+void gate_count_over(struct gate *g, enum gate_limit limit);
 /* Somebody was over a limit. True: it is to be logged, once an interval, and *since_r more of them
  * came since the last line. */
 bool gate_over(struct gate *g, enum gate_limit limit, int64_t now_ms, uint64_t *since_r);

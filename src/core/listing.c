@@ -23,6 +23,8 @@ static void copy(struct listed *c, const struct session *s)
     c->at = s->at;
     c->upstream = d != NULL ? d->upstream : s->upstream;
     c->consumer = s->consumer;
+    if (s->proxied != NULL)
+        c->peer = s->proxied->peer;
     c->address = d != NULL ? d->address : s->upstream_address;
     c->age_us = clock_us() - s->began_us;
     c->idle_us = -1;

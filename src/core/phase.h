@@ -5,6 +5,7 @@
 
 #define PHASE_LIST(X)                                                                              \
     X(PHASE_ACCEPTED, "accepted")                                                                  \
+    X(PHASE_PROXY_HEADER, "proxy_header")                                                          \
     X(PHASE_CONSUMER_HANDSHAKE, "consumer_handshake")                                              \
     X(PHASE_CHOOSE, "choose")                                                                      \
     X(PHASE_RESOLVE, "resolve")                                                                    \

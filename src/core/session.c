@@ -23,6 +23,8 @@ static void down_handshake_deadline(struct session *s);
 
 static const struct state_row states[SESSION_STATES] = {
     [SESSION_ACCEPTED] = {PHASE_ACCEPTED, accepted_enter, NULL, NULL},
+    [SESSION_PROXY_HEADER] = {PHASE_PROXY_HEADER, proxy_header_enter, proxy_header_event,
+                              proxy_header_deadline},
     [SESSION_DOWN_HANDSHAKE] = {PHASE_CONSUMER_HANDSHAKE, down_handshake_enter,
                                 down_handshake_event, down_handshake_deadline},
     [SESSION_DIAL] = {PHASE_CHOOSE, connect_begin, connect_event, NULL}, /* the dial says more */
@@ -159,7 +161,9 @@ void session_begin(struct worker *w, int fd, const struct net_addr *peer,
                    const struct listening *from)
 {
     const bool tls = from->at->endpoint.scheme == NET_TLS;
-    struct session *s = make(w, fd, peer, from, true, tls);
+    /* Through a proxy it is admitted when it is known who it is. */
+    const bool own = from->service->config->accept_proxy == ACCEPT_PROXY_OFF;
+    struct session *s = make(w, fd, peer, from, own, tls);
     if (s != NULL && open_down(s, fd, tls))
         session_enter(s, SESSION_ACCEPTED);
 }
@@ -175,7 +179,10 @@ void session_refuse(struct worker *w, int fd, const struct net_addr *peer,
 static void accepted_enter(struct session *s)
 {
     bool tls = s->at->endpoint.scheme == NET_TLS;
-    session_enter(s, tls ? SESSION_DOWN_HANDSHAKE : SESSION_DIAL);
+    if (s->service->config->accept_proxy != ACCEPT_PROXY_OFF)
+        session_enter(s, SESSION_PROXY_HEADER);
+    else
+        session_enter(s, tls ? SESSION_DOWN_HANDSHAKE : SESSION_DIAL);
 }
 
 /* ---- the consumer's TLS handshake ---- */
@@ -247,6 +254,7 @@ static void free_deferred(struct loop_deferred *deferred)
     transport_destroy(&s->transport[RELAY_UP]);
     buf_fini(&s->early);
     translate_end(&s->translate);
+    proxied_free(&s->proxied);
     free(s->failure);
     snapshot_unref(&s->snapshot);
     free(s);

@@ -15,11 +15,13 @@
 #include "translate.h"
 #include "worker.h"
 
+#include <esclusa/proxy_header.h>
 #include <esclusa/reason.h>
 #include <esclusa/relay.h>
 
 enum session_state {
     SESSION_ACCEPTED,
+    SESSION_PROXY_HEADER,
     SESSION_DOWN_HANDSHAKE,
     SESSION_DIAL,
     SESSION_RELAY,
@@ -44,6 +46,15 @@ struct linger_side {
     int64_t moved_ms;
 };
 
+/* What a PROXY header said; kept to the session's end. */
+struct proxied {
+    struct net_addr peer;        /* the proxy: who is at the other end of the connection */
+    struct net_addr destination; /* where the consumer connected to; length 0: it was not said */
+    struct buf held;             /* what of the header has come */
+    uint8_t unique_id[PROXY_UNIQUE_ID_MAX];
+    size_t unique_id_length; /* 0: none */
+};
+
 struct session {
     struct worker *worker;
     struct session *next, *previous; /* worker's list */
@@ -55,7 +66,9 @@ struct session {
     uint64_t id;
     enum session_state state;
     enum reason reason;
-    struct net_addr consumer, upstream_address;
+    struct net_addr consumer; /* who it is, by the connection or by the PROXY header */
+    struct net_addr upstream_address;
+    struct proxied *proxied;         /* NULL: the connection is the consumer's own */
     const struct upstream *upstream; /* chosen; NULL before; up to date when the dial is over */
     struct loop_io io[RELAY_SIDES];
     struct transport *transport[RELAY_SIDES];
@@ -101,6 +114,11 @@ void session_refuse(struct worker *w, int fd, const struct net_addr *peer,
                     const struct listening *from, const struct denial *why);
 /* Moves to a state: its deadline starts, its entry runs. */
 void session_enter(struct session *s, enum session_state state);
+/* Who is at the other end of the consumer's connection. */
+static inline const struct net_addr *session_peer(const struct session *s)
+{
+    return s->proxied != NULL ? &s->proxied->peer : &s->consumer;
+}
 /* What it is at. */
 enum phase session_phase(const struct session *s);
 /* Absolute deadline of the current state. */
@@ -119,6 +137,12 @@ void session_bury(struct session *s);
 /* drain */
 void session_drain_close(struct session *s); /* the deadline is here: close properly */
 void session_kill(struct session *s);        /* now, without lingering */
+
+/* session_proxy.c: the PROXY header that comes first */
+void proxy_header_enter(struct session *s);
+void proxy_header_event(struct session *s, enum relay_side side, unsigned events);
+void proxy_header_deadline(struct session *s);
+void proxied_free(struct proxied **p);
 
 /* session_connect.c: the dial, and the consumer meanwhile */
 void connect_begin(struct session *s);

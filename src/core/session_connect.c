@@ -21,7 +21,7 @@ static bool has_sent(const struct session *s)
 {
     char byte;
     const struct transport *t = s->transport[RELAY_DOWN];
-    if (s->at->endpoint.scheme == NET_TCP && s->consumer.u.sa.sa_family != AF_UNIX)
+    if (s->at->endpoint.scheme == NET_TCP && session_peer(s)->u.sa.sa_family != AF_UNIX)
         return false; /* a systemd: listener may be of either kind */
     return t->ops->has_buffered(t) || t->ops->mid_record(t) ||
            recv(t->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;

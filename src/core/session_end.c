@@ -73,7 +73,7 @@ static void side_begin(struct session *s, enum relay_side side)
     }
     l->unsent = s->relaying ? sock_unsent(t->fd) : 0;
     /* A unix peer reads what was sent after our close, and cannot be reset anyway. */
-    const struct net_addr *peer = side == RELAY_DOWN ? &s->consumer : &s->upstream_address;
+    const struct net_addr *peer = side == RELAY_DOWN ? session_peer(s) : &s->upstream_address;
     if (l->unsent == 0 || peer->u.sa.sa_family == AF_UNIX)
         close_side(s, side, true);
     else

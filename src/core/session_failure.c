@@ -28,6 +28,8 @@ static void fill(struct failure_note *n, const void *what)
     (void)str_copy(n->service, sizeof n->service, s->service->config->name);
     (void)str_copy(n->listen, sizeof n->listen, s->at->text);
     put_address(n->consumer, sizeof n->consumer, &s->consumer);
+    if (s->proxied != NULL)
+        put_address(n->peer, sizeof n->peer, &s->proxied->peer);
     if (s->upstream != NULL)
         (void)str_copy(n->upstream, sizeof n->upstream, s->upstream->text);
     put_address(n->address, sizeof n->address, &s->upstream_address);

@@ -119,6 +119,8 @@ void session_log(const struct session *s)
     log_text(&line, "reason", reason_word(s->reason));
     log_text(&line, "listen", s->at->text);
     log_address(&line, "consumer", &s->consumer);
+    if (s->proxied != NULL)
+        log_address(&line, "peer", &s->proxied->peer);
     if (s->upstream != NULL)
         log_text(&line, "upstream", s->upstream->text);
     if (s->attempts > 0 || s->warm)

@@ -504,6 +504,7 @@ static void what_would_run(void **state)
                       "listen_tcp_user_timeout = 0\n"
                       "half_close = tls13\n"
                       "missing_close_notify = reset\n"
+                      "accept_proxy = off\n"
                       "required = true\n"
                       "log_sessions = all\n"
                       "tcp://127.0.0.1:8080 -> tcp://host:80 in plain\n"
@@ -534,8 +535,8 @@ static void the_same_as_json(void **state)
            "\"connect_timeout\":\"10s\",\"handshake_timeout\":\"10s\","
            "\"idle_timeout\":\"1h\",\"half_closed_timeout\":\"5m\",\"max_lifetime\":\"0\","
            "\"tcp_user_timeout\":\"0\",\"listen_tcp_user_timeout\":\"0\",\"half_close\":"
-           "\"on\",\"missing_close_notify\":\"reset\",\"required\":true,\"log_sessions\":\"all\"},"
-           "\"listeners\":[\"tcp://"
+           "\"on\",\"missing_close_notify\":\"reset\",\"accept_proxy\":\"off\","
+           "\"required\":true,\"log_sessions\":\"all\"},\"listeners\":[\"tcp://"
            "127.0.0.1:8080 -> tcp://host:80 in plain\",\"unix:/a\\\"b\\u00c3 -> "
            "tcp://host:80 in plain\"],\"warnings\":[],\"certificates\":[]}]}\n");
     snapshot_unref(&s);

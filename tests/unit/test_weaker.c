@@ -378,6 +378,13 @@ static void networks_of_consumers(void **state)
          "deny_from: 10.0.0.0/8, ::1 -> ::1"},
         {"deny_from = \"10.0.0.0/8\";", "deny_from = \"10.0.0.0/9\";",
          "deny_from: 10.0.0.0/8 -> 10.0.0.0/9"},
+        {"", "accept_proxy = \"v2\"; proxy_from = \"10.0.0.0/8\";", ""},
+        {"accept_proxy = \"v2\"; proxy_from = \"10.0.0.0/8\";", "", "accept_proxy: v2 -> off"},
+        {"accept_proxy = \"v2\"; proxy_from = \"10.0.0.0/8\";",
+         "accept_proxy = \"any\"; proxy_from = \"10.1.0.0/16\";", ""},
+        {"accept_proxy = \"v2\"; proxy_from = \"10.0.0.0/8\";",
+         "accept_proxy = \"v2\"; proxy_from = \"10.0.0.0/7\";",
+         "proxy_from: 10.0.0.0/8 -> 10.0.0.0/7"},
         {"deny_from = [\"10.0.0.0/8\", \"11.0.0.0/8\"];", "deny_from = \"10.0.0.0/7\";", ""},
     };
     ALL("listen = \"1\"; connect = \"tcp://a:1\";", changes);
