@@ -57,6 +57,8 @@ struct service_config {
     int64_t accept_proxy;                   /* enum accept_proxy */
     struct text_list proxy_from;            /* networks of proxies */
     int64_t accept_proxy_timeout;           /* ms */
+    int64_t forbid_private_upstreams;       /* 0 or 1 */
+    struct text_list allow_upstreams;       /* networks, all the same */
     /* the upstream's side; see struct tls_settings */
     char *ca, *ca_dir, *cert, *key, *key_passphrase, *server_name;
     struct text_list verify_names, pins, tlsa, alpn;
@@ -263,6 +265,7 @@ struct service {
     size_t upstream_count;
     struct net_cidr *allow_from, *deny_from; /* as many as the config has */
     struct net_cidr *proxy_from;             /* the same */
+    struct net_cidr *allow_upstreams;        /* the same */
     unsigned *allow_uid, *allow_gid;         /* the same */
     struct tls_name *names;                  /* of all upstreams */
     struct proxy *proxy;                     /* NULL: none */

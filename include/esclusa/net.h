@@ -101,6 +101,13 @@ bool net_cidr_has(const struct net_cidr *c, const struct net_addr *a);
 bool net_cidr_covers(const struct net_cidr *a, const struct net_cidr *b);
 bool net_cidr_list_has(const struct net_cidr *list, size_t count, const struct net_addr *a);
 
+/* ---- guard.c ---- */
+
+/* What an address is that is not one of the public internet ("loopback", "private", "metadata",
+ * ...), by itself or by the IPv4 address within it (mapped, NAT64, 6to4, Teredo); NULL: it is one.
+ * IANA's special-purpose registries, RFC 6890. Static text. */
+const char *net_addr_not_public(const struct net_addr *a);
+
 /* ---- sock.c: one connection's socket ---- */
 
 /* socket + connect, from an ephemeral port. True: fd_r is connecting or connected (a connected one

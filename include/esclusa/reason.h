@@ -40,6 +40,9 @@
       "the upstream's name could not be resolved")                                                 \
     X(REASON_RESOLVE_TIMEOUT, "resolve_timeout", LOG_LEVEL_ERROR,                                  \
       "resolving the upstream's name took too long")                                               \
+    X(REASON_UPSTREAM_FORBIDDEN, "upstream_forbidden", LOG_LEVEL_ERROR,                            \
+      "the upstream's addresses are among those that `forbid_private_upstreams` refuses; "         \
+      "none of them was connected to")                                                             \
     X(REASON_CONNECT_FAILED, "connect_failed", LOG_LEVEL_ERROR,                                    \
       "no address of the upstream took the connection")                                            \
     X(REASON_CONNECT_TIMEOUT, "connect_timeout", LOG_LEVEL_ERROR,                                  \

@@ -388,6 +388,43 @@ static bool check_proxy(const struct checked *s, struct error *err)
                     NULL);
 }
 
+static bool is_listed(const struct text_list *list, const struct net_addr *a)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        struct net_cidr network;
+        if (net_cidr_parse(&network, list->items[i], NULL) && net_cidr_has(&network, a)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An upstream that would be refused each time. What a name resolves to is seen then. */
+static bool check_guard(const struct checked *s, struct error *err)
+{
+    const struct service_config *c = s->config;
+    for (size_t i = 0; i < c->connect.count && c->forbid_private_upstreams != 0; i++) {
+        struct net_addr a;
+        const struct net_endpoint *at = &s->connect[i];
+        if (at->scheme == NET_UNIX) {
+            return complain(err, s, "connect", c->connect.items[i],
+                            "a socket of this machine, beside {forbid_private_upstreams}; give one "
+                            "of them up",
+                            NULL);
+        }
+        const char *what =
+            net_addr_from_literal(&a, at->host, at->port) ? net_addr_not_public(&a) : NULL;
+        if (what != NULL && !is_listed(&c->allow_upstreams, &a)) {
+            return complain(
+                err, s, "connect", c->connect.items[i],
+                "an address that is {}, which {forbid_private_upstreams} refuses; if it "
+                "is meant to be reached, list its network: {allow_upstreams=CIDR}",
+                what);
+        }
+    }
+    return true;
+}
+
 static bool check_service(struct checked *s, struct error *err)
 {
     const struct service_config *c = s->config;
@@ -405,6 +442,7 @@ static bool check_service(struct checked *s, struct error *err)
            check_networks(c, "allow_from", &c->allow_from, err) &&
            check_networks(c, "deny_from", &c->deny_from, err) &&
            check_networks(c, "proxy_from", &c->proxy_from, err) && check_proxy(s, err) &&
+           check_networks(c, "allow_upstreams", &c->allow_upstreams, err) && check_guard(s, err) &&
            check_ids(c, "allow_uid", false, &c->allow_uid, err) &&
            check_ids(c, "allow_gid", true, &c->allow_gid, err) && check_groups(s, err) &&
            check_warm(c, err) && check_way(c, s->connect, err) && check_names(s, err) &&

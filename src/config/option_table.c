@@ -167,6 +167,11 @@ const struct option_row option_table[] = {
      .help = "signature algorithms taken from the upstream, like ECDSA+SHA256:RSA-PSS+SHA256"},
     {LEVEL(security_level, UP),
      .help = "OpenSSL's security level for the upstream: 2 wants 112 bits (RSA 2048, EC 224)"},
+    {FLAG(SERVICE, forbid_private_upstreams), .weaker = WEAKER_IF_LESS, .default_text = "false",
+     .help = "connect to addresses of the public internet alone: none that is loopback, private, "
+             "link-local, of cloud metadata or reserved, whatever a name resolves to"},
+    {LIST(allow_upstreams, USE_ALWAYS), .argument = "CIDR", .default_note = "none",
+     .help = "networks that may be connected to all the same; repeatable"},
     {.name = "warm_min",
      .type = OPTION_NUMBER,
      SERVICE(warm_min),

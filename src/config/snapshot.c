@@ -314,6 +314,7 @@ static bool make_service(struct service *service, const struct service_config *c
         !make_networks(&config->allow_from, &service->allow_from, err) ||
         !make_networks(&config->deny_from, &service->deny_from, err) ||
         !make_networks(&config->proxy_from, &service->proxy_from, err) ||
+        !make_networks(&config->allow_upstreams, &service->allow_upstreams, err) ||
         !make_ids(&config->allow_uid, false, &service->allow_uid, err) ||
         !make_ids(&config->allow_gid, true, &service->allow_gid, err) ||
         !make_upstreams(service, &connect_tls, err) || !make_proxy(service, workers, err)) {
@@ -345,6 +346,7 @@ static void free_services(struct snapshot *s)
         free(s->services[i].allow_from);
         free(s->services[i].deny_from);
         free(s->services[i].proxy_from);
+        free(s->services[i].allow_upstreams);
         free(s->services[i].allow_uid);
         free(s->services[i].allow_gid);
         tls_profile_destroy(&s->services[i].upstream_tls);

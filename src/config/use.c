@@ -76,6 +76,11 @@ static bool accepts_no_proxy(const struct service_config *s)
     return s->accept_proxy == ACCEPT_PROXY_OFF;
 }
 
+static bool forbids_none(const struct service_config *s)
+{
+    return s->forbid_private_upstreams == 0;
+}
+
 static bool keeps_none_warm(const struct service_config *s)
 {
     return s->warm_min == 0;
@@ -150,6 +155,8 @@ static const struct idle_rule {
      "would not be used, as {proxy} is not https://; leave one of them out"},
     {"proxy_server_name", has_no_tls_proxy,
      "would not be used, as {proxy} is not https://; leave one of them out"},
+    {"allow_upstreams", forbids_none,
+     "would not be used, as {forbid_private_upstreams} is false; set that to true or leave it out"},
     {"proxy_from", NO_PROXY},
     {"accept_proxy_timeout", NO_PROXY},
     {"ciphers", NEVER_12(is_never_12, "tls_min")},

@@ -235,6 +235,15 @@ static void weigh_proxies(struct scales *s)
         tell_row(s, option_by_name("proxy_from"));
 }
 
+/* An address may be connected to that might not before. */
+static void weigh_upstream_networks(struct scales *s)
+{
+    const struct service_config *old = s->before->config, *new = s->after->config;
+    if (old->forbid_private_upstreams != 0 && new->forbid_private_upstreams != 0 &&
+        !all_covered(&new->allow_upstreams, &old->allow_upstreams))
+        tell_row(s, option_by_name("allow_upstreams"));
+}
+
 static bool has_text(const struct text_list *list, const char *text)
 {
     for (size_t i = 0; i < list->count; i++)
@@ -271,6 +280,7 @@ static void weigh(struct scales *s)
     weigh_upstreams(s);
     weigh_networks(s);
     weigh_proxies(s);
+    weigh_upstream_networks(s);
     weigh_users(s);
     for (size_t i = 0; i < option_count; i++) {
         const struct option_row *row = &option_table[i];

@@ -337,9 +337,27 @@ static bool watch(struct attempt *a)
     return deadline(a, a->order.connect_until_ms);
 }
 
+/* Asked of the very address that is connected, so that no second look-up comes in between. */
+static bool is_forbidden(struct attempt *a)
+{
+    const struct service *service = a->order.service;
+    const struct service_config *c = service->config;
+    if (!c->forbid_private_upstreams ||
+        net_cidr_list_has(service->allow_upstreams, c->allow_upstreams.count, &a->order.address))
+        return false;
+    const char *what = net_addr_not_public(&a->order.address);
+    if (what == NULL)
+        return false;
+    snprintf(a->text, sizeof a->text, "the address is %s: forbidden", what);
+    unanswered(a, REASON_UPSTREAM_FORBIDDEN, a->text);
+    return true;
+}
+
 bool attempt_start(struct attempt *a)
 {
     int why = 0;
+    if (is_forbidden(a))
+        return false;
     a->began_us = clock_us();
     if (sock_connect(&a->order.address, &a->fd, &why))
         return watch(a);

@@ -93,6 +93,10 @@ static const char *remedy_of(enum reason reason)
     switch ((int)reason) {
     case REASON_RESOLVE_FAILED:
         return "check the name in --connect and this machine's resolver";
+    case REASON_UPSTREAM_FORBIDDEN:
+        return "if it is meant to be reached, add its network to allow_upstreams; if not, find out "
+               "who "
+               "answers for the name";
     case REASON_CONNECT_FAILED:
         return "check that the upstream listens there, and that routing and firewalls let it "
                "through";

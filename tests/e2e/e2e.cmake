@@ -77,6 +77,7 @@ esclusa_e2e_test(names 240)
 esclusa_e2e_test(srv 180)
 esclusa_e2e_test(resolv_conf 180)
 esclusa_e2e_test(proxy_in 180)
+esclusa_e2e_test(guard 120)
 esclusa_e2e_test(redis 120)
 esclusa_e2e_test(nginx 120)
 # It measures CPU time and loads both CPUs: alone.
