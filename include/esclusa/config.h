@@ -41,6 +41,16 @@ enum half_close_policy { HALF_CLOSE_ON, HALF_CLOSE_TLS13, HALF_CLOSE_OFF };
 enum over_limit { OVER_LIMIT_WAIT, OVER_LIMIT_RESET };
 enum log_sessions { LOG_SESSIONS_ALL, LOG_SESSIONS_FAILED, LOG_SESSIONS_NONE };
 enum accept_proxy { ACCEPT_PROXY_OFF, ACCEPT_PROXY_V1, ACCEPT_PROXY_V2, ACCEPT_PROXY_ANY };
+enum send_proxy { SEND_PROXY_OFF, SEND_PROXY_V1, SEND_PROXY_V2 };
+enum proxy_tlv { /* bits */
+                 PROXY_TLV_SSL = 1,
+                 PROXY_TLV_CN = 2,
+                 PROXY_TLV_CIPHER = 4,
+                 PROXY_TLV_AUTHORITY = 8,
+                 PROXY_TLV_ALPN = 16,
+                 PROXY_TLV_UNIQUE_ID = 32,
+                 PROXY_TLV_CRC32C = 64
+};
 enum cut_policy { CUT_RESET, CUT_FIN };
 enum revoked_policy { REVOKED_LOG, REVOKED_CLOSE };
 enum dns_word { DNS_WORD_CARES, DNS_WORD_SYSTEM };
@@ -57,8 +67,10 @@ struct service_config {
     int64_t accept_proxy;                   /* enum accept_proxy */
     struct text_list proxy_from;            /* networks of proxies */
     int64_t accept_proxy_timeout;           /* ms */
-    int64_t forbid_private_upstreams;       /* 0 or 1 */
-    struct text_list allow_upstreams;       /* networks, all the same */
+    int64_t send_proxy;                     /* enum send_proxy */
+    struct text_list send_proxy_tlvs;
+    int64_t forbid_private_upstreams; /* 0 or 1 */
+    struct text_list allow_upstreams; /* networks, all the same */
     /* the upstream's side; see struct tls_settings */
     char *ca, *ca_dir, *cert, *key, *key_passphrase, *server_name;
     struct text_list verify_names, pins, tlsa, alpn;
@@ -266,6 +278,7 @@ struct service {
     struct net_cidr *allow_from, *deny_from; /* as many as the config has */
     struct net_cidr *proxy_from;             /* the same */
     struct net_cidr *allow_upstreams;        /* the same */
+    unsigned send_proxy_tlvs;                /* enum proxy_tlv */
     unsigned *allow_uid, *allow_gid;         /* the same */
     struct tls_name *names;                  /* of all upstreams */
     struct proxy *proxy;                     /* NULL: none */

@@ -175,6 +175,15 @@ struct tls_info {
     bool resumed;
 };
 void tls_session_info(struct ssl_st *ssl, struct tls_info *info);
+/* What may be told to others of the other side. After the handshake. */
+struct tls_told {
+    struct tls_info info;
+    char sni[256];           /* that it sent; "" none */
+    char alpn[256];          /* agreed on, as it is; "" none */
+    char common_name[256];   /* of its certificate, UTF-8; "" none */
+    bool has_cert, verified; /* verified: it has one, and that was verified */
+};
+void tls_session_told(struct ssl_st *ssl, struct tls_told *told);
 bool tls_session_resumed(const struct ssl_st *ssl);
 
 /* What a policy of "report", or strictness, let pass in this session: "pins: ...; names: ...", for

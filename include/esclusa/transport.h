@@ -102,5 +102,6 @@ void transport_destroy(struct transport **t);
 int transport_release_fd(struct transport *t);
 /* TLS: true and fills; plain: false. */
 bool transport_tls_info(const struct transport *t, struct tls_info *info);
+bool transport_tls_told(const struct transport *t, struct tls_told *told);
 
 #endif

@@ -388,6 +388,23 @@ static bool check_proxy(const struct checked *s, struct error *err)
                     NULL);
 }
 
+/* The header names a consumer, so it cannot be said before there is one. */
+static bool check_hello(const struct checked *s, struct error *err)
+{
+    const struct service_config *c = s->config;
+    unsigned unused = 0;
+    struct error reason;
+    error_init(&reason);
+    if (!config_tlvs(&c->send_proxy_tlvs, &unused, &reason)) {
+        return config_blame(err, service_origin(c, "send_proxy_tlvs"), "send_proxy_tlvs", &reason);
+    }
+    return c->send_proxy == SEND_PROXY_OFF || c->warm_min == 0 ||
+           complain(err, s, "send_proxy", NULL,
+                    "names the consumer before anything else is said, so no connection can be kept "
+                    "ready: give up one of it and {warm_min}",
+                    NULL);
+}
+
 static bool is_listed(const struct text_list *list, const struct net_addr *a)
 {
     for (size_t i = 0; i < list->count; i++) {
@@ -403,7 +420,7 @@ static bool is_listed(const struct text_list *list, const struct net_addr *a)
 static bool check_guard(const struct checked *s, struct error *err)
 {
     const struct service_config *c = s->config;
-    for (size_t i = 0; i < c->connect.count && c->forbid_private_upstreams != 0; i++) {
+    for (size_t i = 0; i < c->connect.count && c->forbid_private_upstreams != 0 && c->proxy == NULL; i++) {
         struct net_addr a;
         const struct net_endpoint *at = &s->connect[i];
         if (at->scheme == NET_UNIX) {
@@ -442,8 +459,8 @@ static bool check_service(struct checked *s, struct error *err)
            check_networks(c, "allow_from", &c->allow_from, err) &&
            check_networks(c, "deny_from", &c->deny_from, err) &&
            check_networks(c, "proxy_from", &c->proxy_from, err) && check_proxy(s, err) &&
-           check_networks(c, "allow_upstreams", &c->allow_upstreams, err) && check_guard(s, err) &&
-           check_ids(c, "allow_uid", false, &c->allow_uid, err) &&
+           check_hello(s, err) && check_networks(c, "allow_upstreams", &c->allow_upstreams, err) &&
+           check_guard(s, err) && check_ids(c, "allow_uid", false, &c->allow_uid, err) &&
            check_ids(c, "allow_gid", true, &c->allow_gid, err) && check_groups(s, err) &&
            check_warm(c, err) && check_way(c, s->connect, err) && check_names(s, err) &&
            check_listeners(s, s, err) && check_loops(s, err);

@@ -67,6 +67,11 @@ bool check_way(const struct service_config *s, const struct net_endpoint *connec
 /* check_dns.c: who looks up names. */
 bool check_dns(const struct config *c, struct error *err) WARN_UNUSED;
 
+/* ---- proxy_tlvs.c ---- */
+
+/* enum proxy_tlv. */
+bool config_tlvs(const struct text_list *list, unsigned *bits_r, struct error *err) WARN_UNUSED;
+
 /* ---- ids.c ---- */
 
 /* A user, or a group, by number or by name. Looks names up: not on a loop that serves. */

@@ -1,4 +1,5 @@
 /* The words that options take, for option_table.c alone. */
+/* The words that options of type OPTION_CHOICE take. Private to option_table.c. */
 #ifndef ESCLUSA_CONFIG_OPTION_CHOICES_H
 #define ESCLUSA_CONFIG_OPTION_CHOICES_H
 
@@ -34,6 +35,9 @@ static const struct option_choice accept_proxy_choices[] = {{"off", ACCEPT_PROXY
                                                             {"v2", ACCEPT_PROXY_V2},
                                                             {"any", ACCEPT_PROXY_ANY},
                                                             {NULL, 0}};
+
+static const struct option_choice send_proxy_choices[] = {
+    {"off", SEND_PROXY_OFF}, {"v1", SEND_PROXY_V1}, {"v2", SEND_PROXY_V2}, {NULL, 0}};
 
 static const struct option_choice cut_choices[] = {
     {"reset", CUT_RESET}, {"fin", CUT_FIN}, {NULL, 0}};

@@ -394,6 +394,13 @@ const struct option_row option_table[] = {
              "required with --accept-proxy but for unix: listeners; repeatable"},
     {TIME(SERVICE, accept_proxy_timeout, 1), .default_text = "5s",
      .help = "for the whole PROXY header to come"},
+    {CHOICE(send_proxy, USE_ALWAYS, send_proxy_choices), .argument = "off|v1|v2",
+     .default_text = "off",
+     .help = "tell the upstream who the consumer is by a PROXY header of that version, before "
+             "STARTTLS and TLS"},
+    {LIST(send_proxy_tlvs, USE_ALWAYS), .argument = "TLV", .default_note = "none",
+     .help = "what version 2 says besides: ssl, cn, cipher (of the consumer's TLS), authority (the "
+             "SNI it sent), alpn, unique_id, crc32c; repeatable"},
 
     {.heading = "Names",
      .name = "dns",

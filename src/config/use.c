@@ -81,6 +81,11 @@ static bool forbids_none(const struct service_config *s)
     return s->forbid_private_upstreams == 0;
 }
 
+static bool sends_no_tlvs(const struct service_config *s)
+{
+    return s->send_proxy != SEND_PROXY_V2;
+}
+
 static bool keeps_none_warm(const struct service_config *s)
 {
     return s->warm_min == 0;
@@ -157,6 +162,8 @@ static const struct idle_rule {
      "would not be used, as {proxy} is not https://; leave one of them out"},
     {"allow_upstreams", forbids_none,
      "would not be used, as {forbid_private_upstreams} is false; set that to true or leave it out"},
+    {"send_proxy_tlvs", sends_no_tlvs,
+     "would not be used, as {send_proxy} is not 'v2'; give {send_proxy=v2} or leave it out"},
     {"proxy_from", NO_PROXY},
     {"accept_proxy_timeout", NO_PROXY},
     {"ciphers", NEVER_12(is_never_12, "tls_min")},

@@ -1,6 +1,7 @@
 /* One address: connect, [what is said before TLS,] shake hands and verify. */
 #include "attempt.h"
 
+#include "hello.h"
 #include "stats.h"
 
 #include <esclusa/clock.h>
@@ -249,6 +250,8 @@ static void prelude_begin(struct attempt *a)
     a->began_us = clock_us();
     a->prelude = prelude_create(a->order.worker, a->order.service, a->order.upstream, a->fd);
     a->fd = -1;
+    if (a->prelude != NULL)
+        a->prelude->hello = a->order.hello;
     if (a->prelude == NULL)
         fail_ours(a, "no memory for what comes before TLS");
     else if (deadline(a, now_of(a) + config_of(a)->handshake_timeout)) {
@@ -287,10 +290,17 @@ static void connected(struct attempt *a, bool reset)
     stats_observe(slot_of(a), STATS_CONNECT, a->connect_us);
     sock_tune(a->fd);
     sock_user_timeout(a->fd, config_of(a)->tcp_user_timeout);
-    if (prelude_needed(a->order.service))
+    /* Beyond a proxy it is the prelude that says it. */
+    const bool direct = a->order.service->proxy == NULL;
+    const int why = direct ? hello_send(a->fd, config_of(a), a->order.hello) : 0;
+    if (why != 0 && !reset) {
+        unanswered(a, REASON_CONNECT_FAILED, strerror(why));
+        tell(a);
+    } else if (prelude_needed(a->order.service)) {
         prelude_begin(a);
-    else
+    } else {
         secure(a, reset);
+    }
 }
 
 /* A plain upstream that took the connection, sent something and reset it (EPIPE: ended, then reset)

@@ -8,6 +8,7 @@
 #include "prelude.h"
 #include "worker.h"
 
+#include <esclusa/buf.h>
 #include <esclusa/reason.h>
 
 struct attempt;
@@ -17,6 +18,7 @@ struct attempt_order {
     const struct service *service;   /* outlives the attempt */
     const struct upstream *upstream; /* one of the service's */
     struct net_addr address;
+    const struct buf *hello;  /* see hello_send(); outlives the attempt */
     int64_t connect_until_ms; /* loop_now() scale; the handshake's time begins with it */
     /* The registration with the loop, and who hears its events and hands them to attempt_event().
      * io NULL: one of the attempt's own. It lives to the end of the batch in which the attempt is

@@ -298,6 +298,7 @@ static struct attempt *new_attempt(struct dial *d, int64_t until_ms)
                                         .service = d->order.service,
                                         .upstream = d->upstream,
                                         .address = d->address,
+                                        .hello = &d->hello,
                                         .connect_until_ms = until_ms,
                                         .io = d->order.io,
                                         .on_io = d->order.on_io,
@@ -413,5 +414,6 @@ void dial_destroy(struct dial **dial)
     transport_destroy(&d->transport);
     buf_fini(&d->early);
     buf_fini(&d->held);
+    buf_fini(&d->hello);
     free(d);
 }

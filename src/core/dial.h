@@ -12,6 +12,7 @@
 #include "phase.h"
 #include "worker.h"
 
+#include <esclusa/buf.h>
 #include <esclusa/reason.h>
 
 /* What is wanted, and who is told. The owner's io becomes the connection's registration with the
@@ -53,6 +54,9 @@ struct dial {
     char error[512];
     const char *remedy; /* NULL: none; lives as long as the dial and the transport */
     bool exhausted;     /* it failed because no candidate answered */
+    /* With send_proxy: what is said first; empty: that it is for no consumer. To be filled before
+     * dial_start(). */
+    struct buf hello;
     /* private */
     bool asked; /* the consumer had the word: no other attempt can be made */
     enum phase prelude_phase;

@@ -1,6 +1,7 @@
 /* Stage after stage, each over the transport that the one before has left. */
 #include "prelude.h"
 
+#include "hello.h"
 #include "worker.h"
 
 #include <esclusa/net.h>
@@ -171,6 +172,9 @@ static enum prelude_status end_dialogue(struct prelude *p)
     p->stage++;
     if (!enter(p)) {
         status = no_memory(p);
+    } else if (proxy && !hello_write(p->transport, p->service->config, p->hello)) {
+        status = fail(p, REASON_PROXY_FAILED, true,
+                      "the connection was lost when the upstream was told of the consumer", NULL);
     } else if (proxy) {
         status = end_proxy(p, dialogue_rest(d));
     } else {

@@ -30,6 +30,7 @@ struct prelude {
     struct transport *transport; /* to whom we speak now */
     struct buf early;            /* for the consumer, before anything else */
     struct buf held;             /* mysql: what the consumer has said, for the server under TLS */
+    const struct buf *hello;     /* said to the upstream once a proxy has opened it: hello.h */
     /* When it failed. */
     enum reason reason;
     char error[512];

@@ -134,6 +134,7 @@ static struct session *make(struct worker *w, int fd, const struct net_addr *pee
     s->id = atomic_fetch_add_explicit(&w->group->next_id, 1, memory_order_relaxed);
     s->consumer = *peer;
     s->began_us = clock_us();
+    s->began_wall_us = clock_wall_us();
     s->connect_us = s->handshake_us = -1;
     timer_init(&s->timer, on_timer, s);
     worker_adopt(w, s);

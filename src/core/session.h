@@ -87,6 +87,7 @@ struct session {
     unsigned attempts;
     /* times, microseconds of clock_us(); -1: not reached */
     int64_t began_us, connect_us, handshake_us;
+    int64_t began_wall_us;
     /* relay timers */
     uint64_t bytes_seen[RELAY_SIDES]; /* by the side they come from */
     int64_t moved_ms[RELAY_SIDES];    /* when the last of them came */

@@ -1,5 +1,6 @@
 /* From an accepted consumer to a verified upstream: the session's side of a dial, and what the
  * consumer does meanwhile. */
+#include "hello.h"
 #include "session.h"
 
 #include <errno.h>
@@ -158,7 +159,9 @@ void connect_begin(struct session *s)
         .context = s,
     };
     s->dial = dial_create(&order);
-    if (s->dial == NULL)
+    const bool said = s->service->config->send_proxy == SEND_PROXY_OFF || s->dial == NULL ||
+                      hello_make(&s->dial->hello, s);
+    if (s->dial == NULL || !said)
         session_fail(s, REASON_NO_MEMORY, NULL, "no memory for a connection attempt");
     else
         dial_start(s->dial);

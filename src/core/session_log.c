@@ -1,4 +1,5 @@
 /* The one line a session logs, at its end. */
+#include "hello.h"
 #include "rate.h"
 #include "session.h"
 
@@ -121,6 +122,11 @@ void session_log(const struct session *s)
     log_address(&line, "consumer", &s->consumer);
     if (s->proxied != NULL)
         log_address(&line, "peer", &s->proxied->peer);
+    if (s->service->send_proxy_tlvs & PROXY_TLV_UNIQUE_ID) {
+        char id[HELLO_ID_MAX];
+        hello_id(s, id);
+        log_text(&line, "unique_id", id);
+    }
     if (s->upstream != NULL)
         log_text(&line, "upstream", s->upstream->text);
     if (s->attempts > 0 || s->warm)

@@ -50,3 +50,11 @@ bool transport_tls_info(const struct transport *t, struct tls_info *info)
     tls_session_info(t->ssl, info);
     return true;
 }
+
+bool transport_tls_told(const struct transport *t, struct tls_told *told)
+{
+    if (t->ssl == NULL)
+        return false;
+    tls_session_told(t->ssl, told);
+    return true;
+}

@@ -506,6 +506,7 @@ static void what_would_run(void **state)
                       "half_close = tls13\n"
                       "missing_close_notify = reset\n"
                       "accept_proxy = off\n"
+                      "send_proxy = off\n"
                       "required = true\n"
                       "log_sessions = all\n"
                       "tcp://127.0.0.1:8080 -> tcp://host:80 in plain\n"
@@ -520,27 +521,28 @@ static void the_same_as_json(void **state)
         snapshot_of(WORDS("check", "--format", "json", "-l", "8080", "-l", "unix:/a\"b\xc3", "-c",
                           "tcp://host:80", "--workers", "2"));
     assert_printed(
-        s, "{\"settings\":{\"workers\":2,\"max_connections\":0,\"dns\":\"cares\",\"dns_timeout\":"
-           "\"2s\","
-           "\"dns_tries\":3,\"dns_stale_max\":\"1h\",\"watch\":true,\"watch_interval\":\"2s\","
-           "\"allow_weaker\":false,\"drain_delay\":\"0\",\"drain_timeout\":\"5s\","
-           "\"upgrade_timeout\":\"30s\",\"upgrade_drain_timeout\":\"1h\","
-           "\"keep_bind\":false,\"sandbox\":\"on\",\"core_dumps\":false,"
-           "\"admin_allow_remote\":false,"
-           "\"log_level\":\"info\",\"log_format\":\"text\",\"log_rate\":100},\"services\":[{"
-           "\"name\":\"default\","
-           "\"settings\":{\"listen\":[\"8080\",\"unix:/a\\\"b\\u00c3\"],"
-           "\"connect\":[\"tcp://"
-           "host:80\"],\"forbid_private_upstreams\":false,\"warm_min\":0,\"backlog\":4096,"
-           "\"max_service_connections\":0,\"max_consumer_connections\":0,\"accept_rate\":0,"
-           "\"over_limit\":\"wait\","
-           "\"connect_timeout\":\"10s\",\"handshake_timeout\":\"10s\","
-           "\"idle_timeout\":\"1h\",\"half_closed_timeout\":\"5m\",\"max_lifetime\":\"0\","
-           "\"tcp_user_timeout\":\"0\",\"listen_tcp_user_timeout\":\"0\",\"half_close\":"
-           "\"on\",\"missing_close_notify\":\"reset\",\"accept_proxy\":\"off\","
-           "\"required\":true,\"log_sessions\":\"all\"},\"listeners\":[\"tcp://"
-           "127.0.0.1:8080 -> tcp://host:80 in plain\",\"unix:/a\\\"b\\u00c3 -> "
-           "tcp://host:80 in plain\"],\"warnings\":[],\"certificates\":[]}]}\n");
+        s,
+        "{\"settings\":{\"workers\":2,\"max_connections\":0,\"dns\":\"cares\",\"dns_timeout\":"
+        "\"2s\","
+        "\"dns_tries\":3,\"dns_stale_max\":\"1h\",\"watch\":true,\"watch_interval\":\"2s\","
+        "\"allow_weaker\":false,\"drain_delay\":\"0\",\"drain_timeout\":\"5s\","
+        "\"upgrade_timeout\":\"30s\",\"upgrade_drain_timeout\":\"1h\","
+        "\"keep_bind\":false,\"sandbox\":\"on\",\"core_dumps\":false,"
+        "\"admin_allow_remote\":false,"
+        "\"log_level\":\"info\",\"log_format\":\"text\",\"log_rate\":100},\"services\":[{"
+        "\"name\":\"default\","
+        "\"settings\":{\"listen\":[\"8080\",\"unix:/a\\\"b\\u00c3\"],"
+        "\"connect\":[\"tcp://"
+        "host:80\"],\"forbid_private_upstreams\":false,\"warm_min\":0,\"backlog\":4096,"
+        "\"max_service_connections\":0,\"max_consumer_connections\":0,\"accept_rate\":0,"
+        "\"over_limit\":\"wait\","
+        "\"connect_timeout\":\"10s\",\"handshake_timeout\":\"10s\","
+        "\"idle_timeout\":\"1h\",\"half_closed_timeout\":\"5m\",\"max_lifetime\":\"0\","
+        "\"tcp_user_timeout\":\"0\",\"listen_tcp_user_timeout\":\"0\",\"half_close\":"
+        "\"on\",\"missing_close_notify\":\"reset\",\"accept_proxy\":\"off\",\"send_proxy\":\"off\","
+        "\"required\":true,\"log_sessions\":\"all\"},\"listeners\":[\"tcp://"
+        "127.0.0.1:8080 -> tcp://host:80 in plain\",\"unix:/a\\\"b\\u00c3 -> "
+        "tcp://host:80 in plain\"],\"warnings\":[],\"certificates\":[]}]}\n");
     snapshot_unref(&s);
 }
 
