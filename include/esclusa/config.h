@@ -9,6 +9,7 @@
 #include <esclusa/error.h>
 #include <esclusa/log.h>
 #include <esclusa/net.h>
+#include <esclusa/sock_options.h>
 #include <esclusa/tls.h>
 
 #include <stdatomic.h>
@@ -107,6 +108,13 @@ struct service_config {
     int64_t over_limit;                                /* enum over_limit */
     struct text_list allow_uid, allow_gid;             /* names or numbers */
     int64_t tcp_user_timeout, listen_tcp_user_timeout; /* ms; 0: the kernel's */
+    /* sockets, towards the upstream and listening; 0 and NULL: as the kernel has it */
+    char *source_interface, *source_ports, *congestion_control, *listen_congestion_control;
+    struct text_list source_address;
+    int64_t fwmark, dscp, listen_dscp, tcp_fast_open, listen_tcp_fast_open;
+    int64_t send_buffer, receive_buffer, listen_send_buffer, listen_receive_buffer;
+    int64_t keepalive_idle, keepalive_interval, keepalive_probes;
+    int64_t listen_keepalive_idle, listen_keepalive_interval, listen_keepalive_probes;
     int64_t connect_timeout, handshake_timeout, idle_timeout, half_closed_timeout; /* ms */
     int64_t max_lifetime;                                                          /* ms; 0: none */
     int64_t log_sessions;         /* enum log_sessions */
@@ -279,12 +287,13 @@ struct service {
     struct net_cidr *proxy_from;             /* the same */
     struct net_cidr *allow_upstreams;        /* the same */
     unsigned send_proxy_tlvs;                /* enum proxy_tlv */
-    unsigned *allow_uid, *allow_gid;         /* the same */
-    struct tls_name *names;                  /* of all upstreams */
-    struct proxy *proxy;                     /* NULL: none */
-    struct tls_profile *upstream_tls;        /* NULL: no tls:// upstream */
-    struct tls_profile *downstream_tls;      /* NULL: no tls:// listener */
-    struct stats_service *stats;             /* core's; NULL until it has the snapshot */
+    struct sock_settings connect_sock, listen_sock;
+    unsigned *allow_uid, *allow_gid;    /* the same */
+    struct tls_name *names;             /* of all upstreams */
+    struct proxy *proxy;                /* NULL: none */
+    struct tls_profile *upstream_tls;   /* NULL: no tls:// upstream */
+    struct tls_profile *downstream_tls; /* NULL: no tls:// listener */
+    struct stats_service *stats;        /* core's; NULL until it has the snapshot */
 };
 
 /* Immutable once made; shared by threads through its reference count. */

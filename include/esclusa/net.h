@@ -113,6 +113,11 @@ const char *net_addr_not_public(const struct net_addr *a);
 /* socket + connect, from an ephemeral port. True: fd_r is connecting or connected (a connected one
  * is also reported writable by epoll). False: *errno_r is why (ENETUNREACH, ...), no fd is left. */
 bool sock_connect(const struct net_addr *to, int *fd_r, int *errno_r) WARN_UNUSED;
+/* The same with what sock_options.h says set and bound first. *refused: what could not be. */
+struct sock_settings;
+struct sock_refusal;
+bool sock_connect_as(const struct net_addr *to, const struct sock_settings *s, int *fd_r,
+                     int *errno_r, struct sock_refusal *refused) WARN_UNUSED;
 /* After it became writable: 0, or the errno of the failed connect (SO_ERROR). A socket that met
  * itself (TCP simultaneous open on a free local port) counts as ECONNREFUSED. Ask once. */
 int sock_connect_result(int fd, const struct net_addr *to);
@@ -120,7 +125,7 @@ int sock_connect_result(int fd, const struct net_addr *to);
 void sock_tune(int fd);
 /* Keepalive 60 s idle / 15 s interval / 4 probes (below the 350 s at which cloud load balancers
  * forget a connection). Four calls: for a connection that is about to rest. */
-void sock_keep_alive(int fd);
+void sock_keep_alive(int fd, const struct sock_settings *s); /* NULL: these */
 /* How long, in milliseconds, sent bytes may stay unacknowledged: tcp(7), TCP_USER_TIMEOUT. 0:
  * nothing is changed. */
 void sock_user_timeout(int fd, int64_t ms);

@@ -47,6 +47,7 @@ struct sandbox_plan {
     gid_t gid;
     char user[256];
     bool keep_bind;      /* keeps CAP_NET_BIND_SERVICE */
+    bool keep_mark;      /* keeps CAP_NET_ADMIN, for SO_MARK */
     bool core_dumps;     /* stays dumpable, and keeps RLIMIT_CORE */
     bool abstract_peers; /* connects to abstract unix sockets of other processes */
     struct sandbox_path *paths;

@@ -405,6 +405,12 @@ static bool check_hello(const struct checked *s, struct error *err)
                     NULL);
 }
 
+static bool check_sockets(const struct service_config *c, struct error *err)
+{
+    struct sock_settings up, down;
+    return config_sockets(c, &up, &down, err);
+}
+
 static bool is_listed(const struct text_list *list, const struct net_addr *a)
 {
     for (size_t i = 0; i < list->count; i++) {
@@ -420,7 +426,8 @@ static bool is_listed(const struct text_list *list, const struct net_addr *a)
 static bool check_guard(const struct checked *s, struct error *err)
 {
     const struct service_config *c = s->config;
-    for (size_t i = 0; i < c->connect.count && c->forbid_private_upstreams != 0 && c->proxy == NULL; i++) {
+    for (size_t i = 0; i < c->connect.count && c->forbid_private_upstreams != 0 && c->proxy == NULL;
+         i++) {
         struct net_addr a;
         const struct net_endpoint *at = &s->connect[i];
         if (at->scheme == NET_UNIX) {
@@ -459,8 +466,9 @@ static bool check_service(struct checked *s, struct error *err)
            check_networks(c, "allow_from", &c->allow_from, err) &&
            check_networks(c, "deny_from", &c->deny_from, err) &&
            check_networks(c, "proxy_from", &c->proxy_from, err) && check_proxy(s, err) &&
-           check_hello(s, err) && check_networks(c, "allow_upstreams", &c->allow_upstreams, err) &&
-           check_guard(s, err) && check_ids(c, "allow_uid", false, &c->allow_uid, err) &&
+           check_hello(s, err) && check_sockets(c, err) &&
+           check_networks(c, "allow_upstreams", &c->allow_upstreams, err) && check_guard(s, err) &&
+           check_ids(c, "allow_uid", false, &c->allow_uid, err) &&
            check_ids(c, "allow_gid", true, &c->allow_gid, err) && check_groups(s, err) &&
            check_warm(c, err) && check_way(c, s->connect, err) && check_names(s, err) &&
            check_listeners(s, s, err) && check_loops(s, err);

@@ -72,6 +72,12 @@ bool check_dns(const struct config *c, struct error *err) WARN_UNUSED;
 /* enum proxy_tlv. */
 bool config_tlvs(const struct text_list *list, unsigned *bits_r, struct error *err) WARN_UNUSED;
 
+/* ---- sockets.c ---- */
+
+/* Texts are the service's. The error has its place. */
+bool config_sockets(const struct service_config *c, struct sock_settings *up,
+                    struct sock_settings *down, struct error *err) WARN_UNUSED;
+
 /* ---- ids.c ---- */
 
 /* A user, or a group, by number or by name. Looks names up: not on a loop that serves. */

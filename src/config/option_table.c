@@ -383,6 +383,8 @@ const struct option_row option_table[] = {
      .help = "what one side sees when the other's TLS stream was cut without close_notify: a "
              "reset, or a clean end (fin)"},
 
+#include "option_sockets.h"
+
     {.heading = "Behind a proxy",
      CHOICE(accept_proxy, USE_ALWAYS, accept_proxy_choices),
      .argument = "off|v1|v2|any",

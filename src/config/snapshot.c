@@ -313,6 +313,7 @@ static bool make_service(struct service *service, const struct service_config *c
     if (!make_listeners(service, &listen_tls, err) || !make_names(service, err) ||
         !make_networks(&config->allow_from, &service->allow_from, err) ||
         !make_networks(&config->deny_from, &service->deny_from, err) ||
+        !config_sockets(config, &service->connect_sock, &service->listen_sock, err) ||
         !config_tlvs(&config->send_proxy_tlvs, &service->send_proxy_tlvs, err) ||
         !make_networks(&config->proxy_from, &service->proxy_from, err) ||
         !make_networks(&config->allow_upstreams, &service->allow_upstreams, err) ||

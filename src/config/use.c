@@ -86,6 +86,11 @@ static bool sends_no_tlvs(const struct service_config *s)
     return s->send_proxy != SEND_PROXY_V2;
 }
 
+static bool asks_for_tls(const struct service_config *s)
+{
+    return s->starttls != 0;
+}
+
 static bool keeps_none_warm(const struct service_config *s)
 {
     return s->warm_min == 0;
@@ -160,6 +165,9 @@ static const struct idle_rule {
      "would not be used, as {proxy} is not https://; leave one of them out"},
     {"proxy_server_name", has_no_tls_proxy,
      "would not be used, as {proxy} is not https://; leave one of them out"},
+    {"tcp_fast_open", asks_for_tls,
+     "would wait for ever, as it connects with the first byte to send and an upstream with "
+     "{starttls} may speak first; leave one of them out"},
     {"allow_upstreams", forbids_none,
      "would not be used, as {forbid_private_upstreams} is false; set that to true or leave it out"},
     {"send_proxy_tlvs", sends_no_tlvs,

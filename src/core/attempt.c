@@ -369,13 +369,16 @@ bool attempt_start(struct attempt *a)
     if (is_forbidden(a))
         return false;
     a->began_us = clock_us();
-    if (sock_connect(&a->order.address, &a->fd, &why))
+    struct sock_refusal refused;
+    if (sock_connect_as(&a->order.address, &a->order.service->connect_sock, &a->fd, &why, &refused))
         return watch(a);
     a->fd = -1;
     if (why == EAGAIN && now_of(a) + FULL_RETRY_MS < a->order.connect_until_ms)
         /* A unix listener's queue is full; connect(2) on it does not wait as TCP does. */
         return deadline(a, now_of(a) + FULL_RETRY_MS);
-    unanswered(a, REASON_CONNECT_FAILED, strerror(why));
+    snprintf(a->text, sizeof a->text, "%s%s%s", refused.name, refused.name[0] != '\0' ? ": " : "",
+             strerror(why));
+    unanswered(a, REASON_CONNECT_FAILED, a->text);
     return false;
 }
 

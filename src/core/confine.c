@@ -57,6 +57,8 @@ bool confine_plan(struct sandbox_plan *plan, const struct config *c, struct erro
 {
     sandbox_plan_init(plan, (enum sandbox_mode)c->sandbox);
     plan->keep_bind = c->keep_bind != 0;
+    for (size_t i = 0; i < c->service_count; i++)
+        plan->keep_mark = plan->keep_mark || c->services[i].fwmark != 0;
     plan->core_dumps = c->core_dumps != 0;
     const char *manager = getenv("NOTIFY_SOCKET");
     plan->abstract_peers = is_abstract(c) || (manager != NULL && manager[0] == '@');

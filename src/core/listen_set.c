@@ -3,6 +3,7 @@
 #include <esclusa/net.h>
 #include <esclusa/str.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -87,6 +88,22 @@ static bool open_at(struct listening *l, const struct listen_set *previous, stru
            listener_open(&l->at->endpoint, (int)l->service->config->backlog, &l->fd, err);
 }
 
+/* What is accepted from it has that, too. */
+static bool set_up(const struct listening *l, struct error *err)
+{
+    struct net_addr at;
+    struct sock_refusal refused;
+    const struct sock_settings *s = &l->service->listen_sock;
+    if (!sock_local(l->fd, &at) || at.u.sa.sa_family == AF_UNIX)
+        return true;
+    sock_keep_alive(l->fd, s);
+    return sock_set(l->fd, at.u.sa.sa_family, s, true, &refused) ||
+           error_set_errno(err, refused.why,
+                           "cannot listen on %s: the kernel refuses listen_%s; give another value "
+                           "or leave it out",
+                           l->at->text, refused.name);
+}
+
 /* nth: of the places of one listener. */
 static bool open_one(struct listening *l, size_t nth, const struct listen_set *previous,
                      struct inherit *in, struct error *err)
@@ -101,12 +118,32 @@ static bool open_one(struct listening *l, size_t nth, const struct listen_set *p
                          l->at->text, twice->at->text);
     }
     (void)listen(l->fd, (int)l->service->config->backlog); /* again: keeps the queue, listen(2) */
+    return set_up(l, err);
+}
+
+/* Better told at the start than by the first consumer. */
+static bool try_upstream(const struct service *service, struct error *err)
+{
+    static const int families[] = {AF_INET, AF_INET6};
+    const struct sock_settings *s = &service->connect_sock;
+    struct sock_refusal refused;
+    for (size_t i = 0; i < 2; i++) {
+        if (!sock_try(families[i], s, false, &refused))
+            return error_set_errno(err, refused.why,
+                                   "service %s: the kernel refuses %s%s; give another value or "
+                                   "leave it out",
+                                   service->config->name, refused.name,
+                                   refused.why == EPERM ? " without the privilege (capabilities(7))"
+                                                        : "");
+    }
     return true;
 }
 
 static bool open_service(struct listen_set *set, const struct service *service,
                          const struct listen_set *previous, struct inherit *in, struct error *err)
 {
+    if (!try_upstream(service, err))
+        return false;
     for (size_t k = 0; k < service->listener_count; k++) {
         for (size_t n = 0; n < places(&service->listeners[k], in); n++) {
             struct listening *l = &set->items[set->count];

@@ -33,7 +33,7 @@ struct listed {
     const struct upstream *upstream; /* NULL: none chosen */
     struct net_addr consumer;
     struct net_addr address, peer; /* length 0: none */
-    int64_t age_us, idle_us;        /* idle: -1 before the relay */
+    int64_t age_us, idle_us;       /* idle: -1 before the relay */
     uint64_t bytes_up, bytes_down;
     bool tls, warm, half_closed;
     struct tls_info info; /* with tls */

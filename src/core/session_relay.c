@@ -228,7 +228,7 @@ void relay_deadline(struct session *s)
 {
     bool blocked;
     if (!s->kept_alive)
-        sock_keep_alive(s->transport[RELAY_UP]->fd);
+        sock_keep_alive(s->transport[RELAY_UP]->fd, &s->service->connect_sock);
     s->kept_alive = true;
     int64_t now = loop_now(s->worker->loop);
     if (queue_moved(s, &blocked))

@@ -228,7 +228,7 @@ static void dial_over(void *context)
     e->address = e->dial->address;
     dial_destroy(&e->dial);
     e->ready_ms = loop_now(p->worker->loop);
-    sock_keep_alive(e->transport->fd);
+    sock_keep_alive(e->transport->fd, &p->service->connect_sock);
     take_out(&p->dialing, e);
     add(&p->ready, e);
     count(p, STATS_WARM_READY);

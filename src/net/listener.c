@@ -131,7 +131,7 @@ static int open_at(const struct net_addr *address, int backlog, int *errno_r)
     if (good && family != AF_UNIX) {
         /* Those that accept(2) gives inherit it (Linux): five calls less for each. */
         sock_tune(fd);
-        sock_keep_alive(fd);
+        sock_keep_alive(fd, NULL);
     }
     if (good && family == AF_INET6)
         good = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == 0;

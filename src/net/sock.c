@@ -1,4 +1,5 @@
 #include <esclusa/net.h>
+#include <esclusa/sock_options.h>
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -16,10 +17,25 @@
 
 bool sock_connect(const struct net_addr *to, int *fd_r, int *errno_r)
 {
+    static const struct sock_settings none;
+    struct sock_refusal unused;
+    return sock_connect_as(to, &none, fd_r, errno_r, &unused);
+}
+
+bool sock_connect_as(const struct net_addr *to, const struct sock_settings *s, int *fd_r,
+                     int *errno_r, struct sock_refusal *refused)
+{
     *fd_r = -1;
-    int fd = socket(to->u.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    refused->name[0] = '\0';
+    const int family = to->u.sa.sa_family;
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         *errno_r = errno;
+        return false;
+    }
+    if (!sock_set(fd, family, s, false, refused) || !sock_bind_source(fd, family, s, refused)) {
+        *errno_r = refused->why;
+        sock_close(fd);
         return false;
     }
     /* connect(2): after EINTR the connection goes on being made, as after EINPROGRESS. */
@@ -70,11 +86,21 @@ void sock_tune(int fd)
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
-void sock_keep_alive(int fd)
+static int or_default(int64_t value, int fallback)
 {
-    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
+    return value > 0 ? (int)value : fallback;
+}
+
+void sock_keep_alive(int fd, const struct sock_settings *s)
+{
+    static const struct sock_settings none;
+    if (s == NULL)
+        s = &none;
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE,
+               or_default(s->keepalive_idle / 1000, KEEPALIVE_IDLE_S));
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL,
+               or_default(s->keepalive_interval / 1000, KEEPALIVE_INTERVAL_S));
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, or_default(s->keepalive_probes, KEEPALIVE_PROBES));
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 

@@ -24,6 +24,21 @@ static bool set_groups(const struct sandbox_plan *plan)
     return errno == EPERM && getegid() == plan->gid;
 }
 
+#define BIND (UINT32_C(1) << CAP_NET_BIND_SERVICE)
+#define MARK (UINT32_C(1) << CAP_NET_ADMIN)
+
+uint32_t privileges_kept(const struct sandbox_plan *plan)
+{
+    return (plan->keep_bind ? BIND : 0) | (plan->keep_mark ? MARK : 0);
+}
+
+const char *privileges_names(uint32_t keep)
+{
+    if (keep == (BIND | MARK))
+        return "CAP_NET_BIND_SERVICE, CAP_NET_ADMIN";
+    return keep == BIND ? "CAP_NET_BIND_SERVICE" : keep == MARK ? "CAP_NET_ADMIN" : "";
+}
+
 bool privileges_change_user(const struct sandbox_plan *plan, struct error *err)
 {
     if (!plan->change_user)
@@ -33,7 +48,7 @@ bool privileges_change_user(const struct sandbox_plan *plan, struct error *err)
     if (same && geteuid() != 0)
         return true; /* already so, as after an upgrade or by a unit's User= */
     /* Kept over the change of user, so that what is kept afterwards can be chosen. */
-    if (plan->keep_bind)
+    if (privileges_kept(plan) != 0)
         (void)prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
     if (!set_groups(plan) || setresgid(plan->gid, plan->gid, plan->gid) != 0 ||
         setresuid(plan->uid, plan->uid, plan->uid) != 0)
@@ -56,24 +71,28 @@ static bool get(struct __user_cap_data_struct data[2])
     return syscall(SYS_capget, &header, data) == 0;
 }
 
-bool privileges_can_bind(void)
+uint32_t privileges_held(void)
 {
     struct __user_cap_data_struct data[2];
-    return get(data) && (data[0].effective & (1U << CAP_NET_BIND_SERVICE)) != 0;
+    return get(data) ? data[0].effective : 0;
+}
+
+bool privileges_can_bind(void)
+{
+    return (privileges_held() & BIND) != 0;
 }
 
 /* Needs CAP_SETPCAP: who lacks it cannot gain anything from the bounding set either, for
  * no_new_privs ends what execve(2) would give. */
-void privileges_bound(bool keep_bind)
+void privileges_bound(uint32_t keep)
 {
     for (unsigned long cap = 0; cap < CAPABILITIES_MOST; cap++) {
-        if (!(keep_bind && cap == CAP_NET_BIND_SERVICE) &&
-            prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 1)
+        if (!(cap < 32 && (keep >> cap & 1) != 0) && prctl(PR_CAPBSET_READ, cap, 0, 0, 0) == 1)
             (void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
     }
 }
 
-bool privileges_drop(bool keep_bind, struct error *err)
+bool privileges_drop(uint32_t keep, struct error *err)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2];
@@ -82,8 +101,7 @@ bool privileges_drop(bool keep_bind, struct error *err)
     if (!get(held))
         return error_set_errno(err, errno, "capabilities cannot be read");
     (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-    if (keep_bind)
-        data[0].effective = data[0].permitted = held[0].permitted & (1U << CAP_NET_BIND_SERVICE);
+    data[0].effective = data[0].permitted = held[0].permitted & keep;
     return syscall(SYS_capset, &header, data) == 0 ||
            error_set_errno(err, errno, "capabilities cannot be dropped");
 }

@@ -45,8 +45,13 @@ static void note_user(const struct sandbox_plan *plan, struct sandbox_report *re
     (void)str_append(text, sizeof text, &length, "user %u, group %u", (unsigned)geteuid(),
                      (unsigned)getegid());
     note(report->active, text);
-    note(report->active, plan->keep_bind && privileges_can_bind() ? "CAP_NET_BIND_SERVICE only"
-                                                                  : "no capabilities");
+    const char *kept = privileges_names(privileges_kept(plan) & privileges_held());
+    if (kept[0] == '\0') {
+        note(report->active, "no capabilities");
+        return;
+    }
+    (void)snprintf(text, sizeof text, "%s only", kept);
+    note(report->active, text);
 }
 
 static bool open_rules(const struct sandbox_plan *plan, struct sandbox_report *report, int *abi_r,
@@ -123,8 +128,8 @@ bool sandbox_enter(struct sandbox_plan *plan, struct sandbox_report *report, str
     bool could_bind = privileges_can_bind();
     if (!open_rules(plan, report, &abi, &rules, err))
         return false;
-    privileges_bound(plan->keep_bind);
-    bool done = privileges_change_user(plan, err) && privileges_drop(plan->keep_bind, err) &&
+    privileges_bound(privileges_kept(plan));
+    bool done = privileges_change_user(plan, err) && privileges_drop(privileges_kept(plan), err) &&
                 privileges_no_new(err);
     if (!done) {
         if (rules >= 0)
@@ -193,7 +198,8 @@ void sandbox_print(const struct sandbox_plan *plan, FILE *out)
         fputs("nothing is confined: sandbox is off\n", out);
         return;
     }
-    fprintf(out, "capabilities: %s\n", plan->keep_bind ? "CAP_NET_BIND_SERVICE" : "none");
+    const uint32_t keep = privileges_kept(plan);
+    fprintf(out, "capabilities: %s\n", keep != 0 ? privileges_names(keep) : "none");
     fprintf(out, "core dumps: %s\n", plan->core_dumps ? "as the limits say" : "none, not dumpable");
     if (abi > 0)
         fprintf(out, "landlock: this kernel has version %d\n", abi);

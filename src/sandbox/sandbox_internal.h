@@ -39,10 +39,14 @@ bool seccomp_enter(struct error *err) WARN_UNUSED;
 /* ---- privileges.c ---- */
 
 /* The bounding set; before the user is changed, as it needs CAP_SETPCAP. */
-void privileges_bound(bool keep_bind);
+void privileges_bound(uint32_t keep);
 bool privileges_change_user(const struct sandbox_plan *plan, struct error *err) WARN_UNUSED;
-/* The other sets, of this thread; keep_bind leaves CAP_NET_BIND_SERVICE permitted and effective. */
-bool privileges_drop(bool keep_bind, struct error *err) WARN_UNUSED;
+/* The other sets, of this thread; what is kept stays permitted and effective. */
+bool privileges_drop(uint32_t keep, struct error *err) WARN_UNUSED;
+/* The capabilities that the plan keeps, a bit each; and their names ("": none). */
+uint32_t privileges_kept(const struct sandbox_plan *plan);
+const char *privileges_names(uint32_t keep);
+uint32_t privileges_held(void); /* what is effective */
 bool privileges_can_bind(void); /* CAP_NET_BIND_SERVICE is effective */
 bool privileges_no_new(struct error *err) WARN_UNUSED;
 bool privileges_no_dump(struct error *err) WARN_UNUSED;

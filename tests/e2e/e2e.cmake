@@ -79,6 +79,7 @@ esclusa_e2e_test(resolv_conf 180)
 esclusa_e2e_test(proxy_in 180)
 esclusa_e2e_test(proxy_out 180)
 esclusa_e2e_test(guard 120)
+esclusa_e2e_test(sockets 120)
 esclusa_e2e_test(redis 120)
 esclusa_e2e_test(nginx 120)
 # It measures CPU time and loads both CPUs: alone.

@@ -132,6 +132,28 @@ class ProxyOut(Case):
             self.assertEqual(line["reason"], "done")
             self.assertIn("tls_version", line)
 
+    def test_beyond_a_proxy(self):
+        """CONNECT, its answer, the header, TLS."""
+        context = server_context()
+
+        def script(connection):
+            asked = b""
+            while not asked.endswith(b"\r\n\r\n"):
+                asked += exactly(connection.sock, 1)
+            connection.send(b"HTTP/1.1 200 OK\r\n\r\n")
+            header = read_header(connection.sock)
+            inner = TlsConnection(connection.sock, context, server_side=True)
+            inner.handshake()
+            inner.send(inner.recv())
+            inner.end()
+            return asked.split(b" ")[0], header[2]
+
+        proxy = self.closing(Upstream(script))
+        gateway = self.gateway("tls://localhost:7", "--ca", certificate("ca"), "--proxy",
+                               f"http://127.0.0.1:{proxy.port}", "--send-proxy", "v2")
+        consumer, told = self.told(proxy, gateway)
+        self.assertEqual(told, (b"CONNECT", f"127.0.0.1:{consumer.name[1]}"))
+
     def test_what_is_known_of_tls(self):
         every = ("ssl", "cn", "cipher", "authority", "alpn", "unique_id", "crc32c")
         options = [word for name in every for word in ("--send-proxy-tlvs", name)]

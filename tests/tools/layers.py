@@ -23,6 +23,7 @@ HEADER_LAYER = {
     "file": "base",
     "inherit": "net",
     "proxy_header": "net",
+    "sock_options": "net",
     "str": "base",
     "clock": "base",
     "buf": "base",

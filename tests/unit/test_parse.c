@@ -172,7 +172,7 @@ static void write_example(const struct option_row *row, char *dst, size_t size)
         snprintf(dst, size, "%lld", (long long)row->max);
         return;
     case OPTION_DURATION:
-        snprintf(dst, size, "\"1d\"");
+        snprintf(dst, size, "\"%lldms\"", (long long)row->max);
         return;
     case OPTION_CHOICE:
         snprintf(dst, size, "\"%s\"", row->choices[0].word);

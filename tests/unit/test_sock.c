@@ -151,7 +151,7 @@ static void test_tune(void **state)
     sock_tune(p.ours);
     assert_int_not_equal(option(p.ours, IPPROTO_TCP, TCP_NODELAY), 0);
     assert_int_equal(option(p.ours, SOL_SOCKET, SO_KEEPALIVE), 0);
-    sock_keep_alive(p.ours);
+    sock_keep_alive(p.ours, NULL);
     assert_int_not_equal(option(p.ours, IPPROTO_TCP, TCP_NODELAY), 0);
     assert_int_not_equal(option(p.ours, SOL_SOCKET, SO_KEEPALIVE), 0);
     assert_int_equal(option(p.ours, IPPROTO_TCP, TCP_KEEPIDLE), 60);
@@ -162,7 +162,7 @@ static void test_tune(void **state)
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, unix_pair), 0);
     sock_tune(unix_pair[0]);
-    sock_keep_alive(unix_pair[0]);
+    sock_keep_alive(unix_pair[0], NULL);
     assert_int_equal(write(unix_pair[0], "x", 1), 1);
     sock_close(unix_pair[0]);
     sock_close(unix_pair[1]);
