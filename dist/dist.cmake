@@ -1,5 +1,6 @@
 # What is installed. The man pages and the completion are made of the table of options, by a tool
-# that is built for it. Components: "program", and "files" for the rest.
+# that is built for it. Components: "program", "view" (for people at a terminal), and
+# "files" for the rest.
 set(dist_source ${PROJECT_SOURCE_DIR}/dist)
 set(dist_made ${PROJECT_BINARY_DIR}/dist)
 set(dist_completion_dir ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
@@ -49,6 +50,9 @@ esclusa_text(esclusa completion/esclusa.bash.in)
 add_custom_target(texts ALL DEPENDS ${dist_texts})
 
 install(TARGETS esclusa RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT program)
+# Not in "program", which is all that an image has.
+install(TARGETS esclusa-view RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/esclusa
+        COMPONENT view)
 install(
   CODE "
     set(DIST_SOURCE \"${dist_source}\")

@@ -9,7 +9,8 @@ set -euo pipefail
 export LC_ALL=C
 
 build=(gcc libc6-dev cmake ninja-build pkgconf libssl-dev openssl curl ca-certificates util-linux
-    libconfig-dev libseccomp-dev libmicrohttpd-dev libc-ares-dev)
+    libconfig-dev libseccomp-dev libmicrohttpd-dev libc-ares-dev
+    libcurl4-openssl-dev libjansson-dev)
 # libc6-dev: gcc only recommends it. The peers of the end-to-end tests: redis, nginx, PostgreSQL,
 # MariaDB, openssl, curl.
 # From mandoc on: what is shipped is checked with them. systemd: its tools judge the units; nothing

@@ -6,9 +6,12 @@
 #include <esclusa/log.h>
 #include <esclusa/tls.h>
 
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -174,10 +177,43 @@ static int run(struct config *config, int argc, char *argv[], struct program *pr
     return check_or_serve(config, command, &words, err);
 }
 
+/* why is another program, beside this one or where it is installed. Returns only where it
+ * cannot be started. */
+static int start_view(char *argv[])
+{
+    static const char *const places[] = {"esclusa-view", ESCLUSA_VIEW_PATH};
+    char self[PATH_MAX];
+    const ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char *slash = NULL;
+    if (length > 0) {
+        self[length] = '\0';
+        slash = strrchr(self, '/');
+    }
+    for (size_t i = 0; slash != NULL && i < sizeof(places) / sizeof(places[0]); i++) {
+        char path[2 * PATH_MAX];
+        (void)snprintf(path, sizeof(path), "%.*s/%s", (int)(slash - self), self, places[i]);
+        (void)execv(path, argv);
+        if (errno != ENOENT) {
+            fprintf(stderr, "esclusa: cannot run %s: %s\n", path, strerror(errno));
+            return EXIT_CANNOT_RUN;
+        }
+    }
+    fprintf(stderr,
+            "esclusa: %s needs the program esclusa-view, which is neither beside esclusa nor "
+            "in " ESCLUSA_VIEW_PATH
+            " from there: install the whole package (an image has the gateway "
+            "alone: run it on another machine that reaches the admin endpoint)\n",
+            argv[1]);
+    return EXIT_CANNOT_RUN;
+}
+
 int main(int argc, char *argv[])
 {
     if (!hold_standard_descriptors()) {
         return EXIT_CANNOT_RUN;
+    }
+    if (argc > 1 && strcmp(argv[1], "why") == 0) {
+        return start_view(argv);
     }
     struct error err;
     struct config config;

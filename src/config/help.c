@@ -77,14 +77,17 @@ static void print_config_option(FILE *out)
 
 void config_print_help(FILE *out)
 {
-    fputs("esclusa: a TLS egress gateway: plaintext in, verified TLS out\n"
-          "\n"
-          "  esclusa --listen ADDR --connect ADDR [options]\n"
-          "  esclusa --config FILE [global options]\n"
-          "  esclusa check (the same)   validate, also the certificate files; print what would "
-          "run\n"
-          "  esclusa check --explain    every setting with its type, range and default\n",
-          out);
+    fputs(
+        "esclusa: a TLS egress gateway: plaintext in, verified TLS out\n"
+        "\n"
+        "  esclusa --listen ADDR --connect ADDR [options]\n"
+        "  esclusa --config FILE [global options]\n"
+        "  esclusa check (the same)   validate, also the certificate files; print what would "
+        "run\n"
+        "  esclusa check --explain    every setting with its type, range and default\n"
+        "  esclusa why [ID] --admin ADDR [--json]   the last failed sessions of the gateway whose\n"
+        "                             admin endpoint is there, or all about the one with this ID\n",
+        out);
     for (size_t i = 0; i < option_count; i++) {
         if (option_table[i].heading != NULL) {
             fprintf(out, "\n%s\n", option_table[i].heading);
@@ -100,6 +103,7 @@ void config_print_help(FILE *out)
                  "of check: print every setting with its type, range and default");
     print_option(out, "--sandbox", '\0', "",
                  "of check, without a value: print what the process will be allowed");
+    print_option(out, "--json", '\0', "", "of why: print the answer as JSON");
     print_option(out, "--version", 'V', "", "print the version and that of OpenSSL");
     print_option(out, "--help", 'h', "", "print this");
     fputs("\n"

@@ -33,8 +33,11 @@ class Completion(unittest.TestCase):
 
     def test_all_options_are_offered(self):
         first, check = set(offered("")), set(offered("check", "--"))
+        why = set(offered("why", "--"))
         self.assertEqual({o for o in help_options() if o.startswith("--")},
-                         {o for o in first | check if o != "check"})
+                         {o for o in first | check | why if o.startswith("-")})
+        self.assertEqual(why, {"--admin", "--json"})
+        self.assertNotIn("--json", first | check)
         self.assertIn("check", first)
         self.assertNotIn("--explain", first)
         self.assertNotIn("--version", check)

@@ -4,6 +4,7 @@ import re
 RANK = {
     "main": 9,
     "core": 8,
+    "view": 8,
     "policy": 7,
     "config": 6,
     "relay": 5,
@@ -34,7 +35,8 @@ HEADER_LAYER = {
     "manual": "config",
 }
 # A relay is moved bytes and ends of streams: it sees transports, not what they are made of.
-ONLY = {"relay": {"relay", "transport", "base"}}
+# What looks at the gateway from outside is another program.
+ONLY = {"relay": {"relay", "transport", "base"}, "view": {"view", "base"}}
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
 LOGGING = re.compile(r"\blog_(?:begin|end|message)\s*\(")
 
@@ -68,6 +70,10 @@ def library_complaint(path, name):
         return "libmicrohttpd is met only in src/http/http.c"
     if name in ("ares.h", "ares_dns.h", "ares_nameser.h") and text != "src/policy/ares.c":
         return "c-ares is met only in src/policy/ares.c"
+    if name.startswith("curl/") and text != "src/view/fetch.c":
+        return "libcurl is met only in src/view/fetch.c"
+    if name == "jansson.h" and text != "src/view/model.c":
+        return "libjansson is met only in src/view/model.c"
     if path.parts[:2] == ("src", "relay") and name in ("sys/socket.h", "sys/epoll.h"):
         return "the relay knows no sockets and no epoll"
     return None
@@ -152,6 +158,11 @@ def seeds(put):
          "OpenSSL is met"),
         ("OpenSSL in a public header", file("include/esclusa/tls.h", "#include <openssl/ssl.h>\n"),
          "OpenSSL is met"),
+        ("another program's layer", file("src/view/x.c", "#include <esclusa/net.h>\n"),
+         "view may see base, view only"),
+        ("libcurl elsewhere", file("src/view/x.c", "#include <curl/curl.h>\n"), "libcurl is met"),
+        ("libjansson elsewhere", file("src/core/x.c", "#include <jansson.h>\n"),
+         "libjansson is met"),
         ("libconfig elsewhere", file("src/config/schema.c", "#include <libconfig.h>\n"),
          "libconfig is met"),
         ("libseccomp elsewhere", file("src/core/x.c", "#include <seccomp.h>\n"),

@@ -4,4 +4,7 @@ foreach(source IN LISTS esclusa_unit_sources)
   get_filename_component(module ${source} NAME_WE)
   string(REPLACE test_ "" module ${module})
   esclusa_unit_test(${module})
+  if(module MATCHES "^view_") # of the other program
+    target_link_libraries(test_${module} PRIVATE esclusa_view_parts)
+  endif()
 endforeach()
