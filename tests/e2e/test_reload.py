@@ -27,8 +27,8 @@ class ConfigGateway(Gateway):
         self.log_path = os.path.join(directory, "log")
         self._parsed, self._offset, self.stray, self._claimed = [], 0, [], set()
         self.write(text)
-        self.command = [ESCLUSA, "--config", self.file, "--log-format", "json", *OBSERVED,
-                        *options]
+        self.command = [ESCLUSA, "--config", self.file, "--log-format", "json", "--log-rate", "0",
+                        *OBSERVED, *options]
         if not self._start(1):
             raise AssertionError(self.log_text())
 
