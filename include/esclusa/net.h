@@ -101,6 +101,16 @@ bool net_cidr_has(const struct net_cidr *c, const struct net_addr *a);
 bool net_cidr_covers(const struct net_cidr *a, const struct net_cidr *b);
 bool net_cidr_list_has(const struct net_cidr *list, size_t count, const struct net_addr *a);
 
+/* ---- mapped.c ---- */
+
+/* An IPv4 address as a socket that takes both families has it, "::ffff:192.0.2.1" (RFC 4291
+ * 2.5.5.2). */
+bool net_addr_is_mapped(const struct net_addr *a);
+/* Such a one becomes the IPv4 address, with its port; others stay as they are. */
+void net_addr_unmap(struct net_addr *a);
+/* Of IPv4 or IPv6; a mapped one is none until it is unmapped. */
+bool net_addr_is_loopback(const struct net_addr *a);
+
 /* ---- guard.c ---- */
 
 /* What an address is that is not one of the public internet ("loopback", "private", "metadata",

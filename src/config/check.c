@@ -60,13 +60,6 @@ static bool is_wildcard(const struct net_addr *a)
                                         : IN6_IS_ADDR_UNSPECIFIED(&a->u.in6.sin6_addr);
 }
 
-static bool is_loopback(const struct net_addr *a)
-{
-    return a->u.sa.sa_family == AF_INET
-               ? ntohl(a->u.in.sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET
-               : IN6_IS_ADDR_LOOPBACK(&a->u.in6.sin6_addr);
-}
-
 static bool same_host(const struct net_addr *a, const struct net_addr *b)
 {
     if (a->u.sa.sa_family != b->u.sa.sa_family) {
@@ -123,8 +116,8 @@ static bool is_loop(const struct net_endpoint *listener, const struct net_endpoi
         return true;
     }
     /* Connecting to the wildcard address reaches loopback: ip(7). */
-    return known && ((is_wildcard(&here) && is_loopback(&there)) ||
-                     (is_wildcard(&there) && is_loopback(&here)));
+    return known && ((is_wildcard(&here) && net_addr_is_loopback(&there)) ||
+                     (is_wildcard(&there) && net_addr_is_loopback(&here)));
 }
 
 static bool check_listeners(const struct checked *a, const struct checked *b, struct error *err)
@@ -272,8 +265,8 @@ static bool check_admin(const struct config *c, const struct checked *services, 
                                "there is no TLS here; give a loopback address or a unix path",
                                NULL);
     }
-    const bool local =
-        admin.scheme == NET_UNIX || (endpoint_addr(&admin, &address) && is_loopback(&address));
+    const bool local = admin.scheme == NET_UNIX ||
+                       (endpoint_addr(&admin, &address) && net_addr_is_loopback(&address));
     if (!local && !c->admin_allow_remote) {
         return config_complain(err, at, "admin", c->admin,
                                "not a loopback address, and there is no password: whoever reaches "

@@ -1,9 +1,6 @@
 #include "consumer.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
-
-#define V4_IN_V6 12 /* where a mapped address has its first byte: RFC 4291 2.5.5.2 */
 
 static bool deny(struct denial *why, const char *error, const char *remedy)
 {
@@ -58,22 +55,13 @@ static bool is_other_local(const struct service *service, int fd, struct denial 
     return true;
 }
 
-static bool is_loopback(const struct net_addr *a)
-{
-    if (a->u.sa.sa_family == AF_INET)
-        return ntohl(a->u.in.sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
-    const struct in6_addr *v6 = &a->u.in6.sin6_addr;
-    if (IN6_IS_ADDR_V4MAPPED(v6)) /* a systemd: listener may take both */
-        return v6->s6_addr[V4_IN_V6] == IN_LOOPBACKNET;
-    return IN6_IS_ADDR_LOOPBACK(v6);
-}
-
 static bool is_other_process(const struct service *service, int fd, const struct net_addr *from,
                              struct denial *why)
 {
-    struct net_addr here;
+    struct net_addr here, there = *from;
     uid_t uid = 0;
-    if (!is_loopback(from))
+    net_addr_unmap(&there); /* a systemd: listener may take both families */
+    if (!net_addr_is_loopback(&there))
         return deny(why, "the consumer is on another machine, so its user cannot be told",
                     "let it come over loopback or a unix: listener, or take allow_uid away");
     if (!sock_local(fd, &here) || !sock_owner(from, &here, &uid))

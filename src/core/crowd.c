@@ -4,8 +4,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define PREFIX_BYTES 8  /* of an IPv6 address: its /64 */
-#define MAPPED_BYTES 12 /* in front of an IPv4 address in an IPv6 one: RFC 4291 2.5.5.2 */
+#define PREFIX_BYTES 8 /* of an IPv6 address: its /64 */
 
 /* The family, and the address or its prefix. */
 struct key {
@@ -19,23 +18,15 @@ struct crowd_entry {
     unsigned count;
 };
 
-/* As a socket that takes both families has it. */
-static uint32_t v4_of(const struct in6_addr *mapped)
-{
-    uint32_t v4;
-    memcpy(&v4, mapped->s6_addr + MAPPED_BYTES, sizeof v4);
-    return v4;
-}
-
 static bool key_of(struct key *k, const struct net_addr *from)
 {
-    *k = (struct key){.family = from->u.sa.sa_family};
+    struct net_addr a = *from;
+    net_addr_unmap(&a);
+    *k = (struct key){.family = a.u.sa.sa_family};
     if (k->family == AF_INET)
-        k->v4 = from->u.in.sin_addr.s_addr;
-    else if (k->family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&from->u.in6.sin6_addr))
-        *k = (struct key){.family = AF_INET, .v4 = v4_of(&from->u.in6.sin6_addr)};
+        k->v4 = a.u.in.sin_addr.s_addr;
     else if (k->family == AF_INET6)
-        memcpy(&k->prefix, &from->u.in6.sin6_addr, PREFIX_BYTES);
+        memcpy(&k->prefix, &a.u.in6.sin6_addr, PREFIX_BYTES);
     else
         return false;
     return true;

@@ -27,21 +27,6 @@ struct pair {
     struct net_addr source, destination;
 };
 
-static bool is_mapped(const struct net_addr *a)
-{
-    return a->u.sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->u.in6.sin6_addr);
-}
-
-static void unmap(struct net_addr *a)
-{
-    const struct sockaddr_in6 mapped = a->u.in6;
-    memset(a, 0, sizeof *a);
-    a->length = sizeof a->u.in;
-    a->u.in.sin_family = AF_INET;
-    a->u.in.sin_port = mapped.sin6_port;
-    memcpy(&a->u.in.sin_addr, &mapped.sin6_addr.s6_addr[12], sizeof a->u.in.sin_addr);
-}
-
 static struct pair pair_of(const struct proxy_words *w)
 {
     struct pair p = {.family = AF_UNSPEC};
@@ -49,9 +34,9 @@ static struct pair pair_of(const struct proxy_words *w)
         return p;
     p.source = *w->source;
     p.destination = *w->destination;
-    if (is_mapped(&p.source) && is_mapped(&p.destination)) {
-        unmap(&p.source);
-        unmap(&p.destination);
+    if (net_addr_is_mapped(&p.source) && net_addr_is_mapped(&p.destination)) {
+        net_addr_unmap(&p.source);
+        net_addr_unmap(&p.destination);
     }
     const int family = p.source.u.sa.sa_family;
     if (family == p.destination.u.sa.sa_family &&
