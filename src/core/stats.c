@@ -52,6 +52,7 @@ static void free_service(struct stats_service *s)
         free(u->text);
         free(u);
     }
+    gate_fini(&s->gate);
     free(s->name);
     free(s->slots);
     free(s);
