@@ -114,8 +114,6 @@ void session_log(const struct session *s)
     if (!log_wants(reason_level(s->reason)) || is_unwanted(s) || is_left_out(s, &left_out))
         return;
     log_begin(&line, reason_level(s->reason), "session");
-    if (!line.wanted)
-        return;
     log_number(&line, "id", (int64_t)s->id);
     log_text(&line, "reason", reason_word(s->reason));
     log_text(&line, "listen", s->at->text);
