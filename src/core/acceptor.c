@@ -2,6 +2,7 @@
  * and hands a connection to the least loaded worker when it carries more itself. */
 #include "consumer.h"
 #include "gate.h"
+#include "rate.h"
 #include "session.h"
 
 #include <esclusa/clock.h>
@@ -125,9 +126,7 @@ static void rest_at_handshakes(struct acceptor *a, unsigned most)
         return;
     int64_t now = loop_now(a->worker->loop);
     rest(a, HANDSHAKE_REST_MS);
-    int_fast64_t logged = atomic_load(&group->handshakes_logged_ms);
-    if ((logged != 0 && now - logged < LIMIT_LOG_EVERY_MS) ||
-        !atomic_compare_exchange_strong(&group->handshakes_logged_ms, &logged, now))
+    if (!rate_once(&group->handshakes_logged_ms, LIMIT_LOG_EVERY_MS, now))
         return; /* or another worker says it */
     struct log_line line;
     log_begin(&line, LOG_LEVEL_WARN, "handshake_limit");
@@ -177,11 +176,8 @@ static bool reserve_handshake(struct acceptor *a, struct gate *gate, bool leavin
 
 static void leave_handshake(struct worker_group *group, const struct place *p)
 {
-    if (!p->tls)
-        return;
-    atomic_fetch_sub(&group->handshakes, 1);
-    if (p->gate != NULL)
-        gate_handshake_over(p->gate);
+    if (p->tls)
+        worker_handshake_over(group, p->gate);
 }
 
 static void leave_place(struct worker_group *group, const struct place *p)

@@ -118,9 +118,7 @@ void gate_count_over(struct gate *g, enum gate_limit limit)
 bool gate_over(struct gate *g, enum gate_limit limit, int64_t now_ms, uint64_t *since_r)
 {
     atomic_fetch_add(&g->over[limit], 1);
-    int_fast64_t told = atomic_load(&g->told_ms);
-    if ((told != 0 && now_ms - told < TELL_EVERY_MS) ||
-        !atomic_compare_exchange_strong(&g->told_ms, &told, now_ms))
+    if (!rate_once(&g->told_ms, TELL_EVERY_MS, now_ms))
         return false; /* or another worker tells it */
     uint64_t all = 0;
     for (int i = 0; i < GATE_LIMITS; i++)

@@ -73,9 +73,7 @@ bool session_watch(struct session *s, enum relay_side side, int fd, unsigned int
 static void count_handshake_over(struct session *s)
 {
     if (s->handshaking)
-        atomic_fetch_sub(&s->worker->group->handshakes, 1);
-    if (s->handshaking && s->gate != NULL)
-        gate_handshake_over(s->gate);
+        worker_handshake_over(s->worker->group, s->gate);
     s->handshaking = false;
 }
 
@@ -103,9 +101,7 @@ static void lose(struct worker *w, int fd, const struct net_addr *peer,
     struct gate *gate = gate_of(from->service);
     sock_reset(fd);
     if (handshaking)
-        atomic_fetch_sub(&w->group->handshakes, 1);
-    if (gate != NULL && handshaking)
-        gate_handshake_over(gate);
+        worker_handshake_over(w->group, gate);
     if (gate != NULL && admitted)
         gate_dismiss(gate, from->service->config, peer);
     if (gate != NULL)

@@ -60,6 +60,13 @@ void worker_lost(struct worker *w)
     stop_if_over(w);
 }
 
+void worker_handshake_over(struct worker_group *group, struct gate *gate)
+{
+    atomic_fetch_sub(&group->handshakes, 1);
+    if (gate != NULL)
+        gate_handshake_over(gate);
+}
+
 void worker_release(struct worker *w, struct session *s)
 {
     if (s->previous != NULL)

@@ -20,6 +20,7 @@
 
 struct acceptor;
 struct failures;
+struct gate;
 struct heartbeat;
 struct session;
 
@@ -108,6 +109,9 @@ void worker_adopt(struct worker *w, struct session *s);
 void worker_release(struct worker *w, struct session *s);
 /* A connection that was counted and never became a session. */
 void worker_lost(struct worker *w);
+/* A consumer's place among the handshakes, the process's and its service's (NULL: it has no gate),
+ * is free again. Any worker's thread. */
+void worker_handshake_over(struct worker_group *group, struct gate *gate);
 
 /* acceptor.c: makes the worker accept from the set (and takes a reference of it). What both the old
  * and the new one have goes on without a gap; from what only the old one has, all that still waits
