@@ -396,7 +396,7 @@ static void begin_target(struct job *j, size_t target)
     struct ares_addrinfo_hints hints = {
         .ai_flags = ARES_AI_NOSORT, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     const char *host = j->lookup->srv ? j->answer->targets[target].host : j->lookup->host;
-    for (int f = 0; f < ANSWER_FAMILIES; f++)
+    for (enum answer_family f = 0; f < ANSWER_FAMILIES; f++)
         j->steps[target][f] = (struct step){.job = j, .target = target, .family = f};
     j->outstanding++;
     if (j->world->files == NULL)
