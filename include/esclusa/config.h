@@ -149,6 +149,7 @@ struct config {
     struct text_list sandbox_read, sandbox_write;
     char *admin;                             /* an address; NULL: none */
     int64_t admin_allow_remote;              /* 0 or 1 */
+    int64_t admin_read_only;                 /* 0 or 1 */
     struct origin origins[OPTION_ROWS_MAX];  /* of the global settings */
     struct origin defaults[OPTION_ROWS_MAX]; /* of what the group `defaults` holds */
     struct service_config *services;

@@ -243,6 +243,19 @@ static bool check_log(const struct config *c, struct error *err)
     return config_complain(err, at, "log_to", c->log_to, "{}", reason.text);
 }
 
+static bool check_no_admin(const struct config *c, struct error *err)
+{
+    static const char *const names[] = {"admin_allow_remote", "admin_read_only"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const struct origin *at = &c->origins[option_by_name(names[i]) - option_table];
+        if (at->kind != ORIGIN_NONE) {
+            return config_complain(err, at, names[i], NULL,
+                                   "would not be used, as there is no {admin}; leave it out", NULL);
+        }
+    }
+    return true;
+}
+
 /* Who connects there is not asked for a password. A name may be any address tomorrow. */
 static bool check_admin(const struct config *c, const struct checked *services, struct error *err)
 {
@@ -251,11 +264,8 @@ static bool check_admin(const struct config *c, const struct checked *services, 
     struct net_addr address;
     struct error reason;
     error_init(&reason);
-    const struct origin *remote = &c->origins[option_by_name("admin_allow_remote") - option_table];
     if (c->admin == NULL) {
-        return remote->kind == ORIGIN_NONE ||
-               config_complain(err, remote, "admin_allow_remote", NULL,
-                               "would not be used, as there is no {admin}; leave it out", NULL);
+        return check_no_admin(c, err);
     }
     if (!net_endpoint_parse(&admin, c->admin, NET_LISTEN, &reason)) {
         return config_blame(err, at, "admin", &reason);

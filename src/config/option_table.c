@@ -528,6 +528,8 @@ const struct option_row option_table[] = {
     {FLAG(GLOBAL, admin_allow_remote), .restart = true, .default_text = "false",
      .help = "let --admin be an address that is not loopback: whoever reaches it may read all "
              "and drain"},
+    {FLAG(GLOBAL, admin_read_only), .restart = true, .default_text = "false",
+     .help = "let --admin tell all and do nothing: a reload or a drain is refused there"},
     {FLAG(SERVICE, required), .default_text = "true",
      .help = "the gateway is not ready while this service has no usable upstream"},
 

@@ -1,6 +1,8 @@
 #include "admin.h"
 #include "program.h"
+#include "rate.h"
 
+#include <esclusa/clock.h>
 #include <esclusa/inherit.h>
 #include <esclusa/log.h>
 #include <esclusa/net.h>
@@ -9,7 +11,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define BACKLOG 64
+#define BACKLOG              64
+#define REFUSAL_LOG_EVERY_MS 10000
 
 struct admin {
     struct gateway *gateway;
@@ -17,6 +20,9 @@ struct admin {
     int fd;
     bool own;   /* else it was handed over by name, and stays open */
     bool given; /* to another process */
+    bool read_only;
+    uint64_t refused; /* orders since the last line about it; the server's thread, as the next */
+    atomic_int_fast64_t refused_told_ms;
     struct http_server *http;
     struct loop_message reload, drain; /* to the main loop, one at a time each */
     atomic_bool reload_posted, drain_posted;
@@ -131,11 +137,33 @@ static void drain_asked(struct loop_message *message)
         gateway_stop(a->gateway, "POST /drain");
 }
 
+/* Where it is read only. A line each time would let whoever posts fill the log. */
+static bool refuse_order(struct admin *a, const char *order, struct http_answer *answer)
+{
+    struct log_line line;
+    if (!a->read_only)
+        return false;
+    admin_say(answer, 403, "");
+    text_add(&answer->body, "refused: admin_read_only is true, and %s would change something\n",
+             order);
+    a->refused++;
+    if (rate_once(&a->refused_told_ms, REFUSAL_LOG_EVERY_MS, clock_ms())) {
+        log_begin(&line, LOG_LEVEL_WARN, "admin_refused");
+        log_text(&line, "order", order);
+        log_number(&line, "times", (int64_t)a->refused);
+        log_end(&line);
+        a->refused = 0;
+    }
+    return true;
+}
+
 static void post_reload(void *context, const struct http_request *request,
                         struct http_answer *answer)
 {
     struct gateway *g = context;
     (void)request;
+    if (refuse_order(g->admin, "POST /reload", answer))
+        return;
     if (!atomic_exchange(&g->admin->reload_posted, true))
         loop_post(g->loop, &g->admin->reload);
     admin_say(answer, 202, "a reload is asked for; /status tells how it ended\n");
@@ -146,6 +174,8 @@ static void post_drain(void *context, const struct http_request *request,
 {
     struct gateway *g = context;
     (void)request;
+    if (refuse_order(g->admin, "POST /drain", answer))
+        return;
     if (!atomic_exchange(&g->admin->drain_posted, true))
         loop_post(g->loop, &g->admin->drain);
     admin_say(answer, 202, "a drain is asked for\n");
@@ -204,6 +234,7 @@ bool admin_open(struct gateway *g, struct error *err)
     g->admin = a;
     a->gateway = g;
     a->fd = -1;
+    a->read_only = g->snapshot->config.admin_read_only != 0;
     a->reload.callback = reload_asked;
     a->drain.callback = drain_asked;
     if (open_address(a, address, err))

@@ -484,6 +484,20 @@ class Orders(AdminCase):
         consumer.read_all()
         self.assertEqual(gateway.wait_exit(), 0)
 
+    def test_read_only(self):
+        upstream = self.closing(Upstream(echo))
+        gateway = self.start(upstream.url(), "--admin-read-only", "true")
+        for path in ("/reload", "/drain", "/drain"):
+            told = self.get(path, 403, "POST")
+            self.assertIn(f"admin_read_only is true, and POST {path} ", told)
+        line = gateway.wait_log(lambda one: one["event"] == "admin_refused")
+        self.assertEqual((line["level"], line["order"], line["times"]), ("warn", "POST /reload", 1))
+        status = self.get("/status")
+        self.assertEqual((status["state"], status["config"]["reload_why"]), ("ready", None))
+        gateway.signal(signal.SIGHUP)
+        until(lambda: self.get("/status")["config"]["generation"] == 2)
+        self.assertEqual(len([one for one in gateway.lines() if one["event"] == "admin_refused"]), 1)
+
     def test_a_signal_makes_it_not_ready_at_once(self):
         upstream = self.closing(Upstream(echo))
         gateway = self.start(upstream.url(), drain="30s")
