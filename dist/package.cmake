@@ -28,6 +28,7 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS
     "ca-certificates, init-system-helpers (>= 1.54~), systemd | systemd-standalone-sysusers | systemd-sysusers"
 )
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS logrotate)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA
     ${dist_source}/debian/postinst ${dist_source}/debian/prerm ${dist_source}/debian/postrm
     ${dist_source}/debian/conffiles)

@@ -17,7 +17,7 @@ build=(gcc libc6-dev cmake ninja-build pkgconf libssl-dev openssl curl ca-certif
 # of it is started.
 tests=(libcmocka-dev python3 git procps iproute2 redis-server redis-tools nginx libnginx-mod-stream
     haproxy postgresql mariadb-server clang-format
-    clang-tidy shellcheck mandoc man-db dpkg-dev systemd lintian python3-yaml strace)
+    clang-tidy shellcheck mandoc man-db dpkg-dev systemd lintian python3-yaml strace logrotate)
 
 # A token in software, and what opens it for OpenSSL: in Debian from 13 on. Before, the tests of
 # pkcs11: say that they are skipped.

@@ -25,7 +25,10 @@ file(COPY ${ESCLUSA_SOURCE}/dist/debian/lintian-overrides
 file(RENAME ${root}/usr/share/lintian/overrides/lintian-overrides
      ${root}/usr/share/lintian/overrides/esclusa)
 
+file(COPY ${ESCLUSA_SOURCE}/dist/logrotate/esclusa DESTINATION ${root}/etc/logrotate.d)
+
 # A copy has the mode of the source, which is that of whoever checked it out.
 file(GLOB texts ${doc}/*.gz ${root}/usr/share/man/man?/*)
-file(CHMOD ${doc}/copyright ${root}/usr/share/lintian/overrides/esclusa ${texts}
+file(CHMOD ${doc}/copyright ${root}/usr/share/lintian/overrides/esclusa
+     ${root}/etc/logrotate.d/esclusa ${texts}
      PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)

@@ -89,7 +89,7 @@ class Contents(unittest.TestCase):
         listed = (self.tree / "DEBIAN/conffiles").read_text(encoding="utf-8").split()
         there = ["/" + str(file.relative_to(self.tree)) for file in (self.tree / "etc").rglob("*")
                  if file.is_file()]
-        self.assertEqual(listed, there)
+        self.assertEqual(sorted(listed), sorted(there))
 
     def test_scripts_are_sound(self):
         for name in ("postinst", "prerm", "postrm"):
@@ -173,6 +173,25 @@ class Life(unittest.TestCase):
         self.assertTrue(self.is_there(LINK), "it is not enabled")
         self.assertEqual(self.root.run("systemctl", "is-enabled", "esclusa").stdout, "enabled\n")
 
+    def test_1_logs_are_rotated(self):
+        """As root would, with the user that the installation has made."""
+        log = self.root.path / "var/log/esclusa/esclusa.log"
+        log.parent.mkdir()
+        log.parent.chmod(0o750)
+        log.write_text("a line\n", encoding="utf-8")
+        self.root.run("chown", "-R", "esclusa:esclusa", "/var/log/esclusa")
+        rotate = "/etc/logrotate.d/esclusa"
+        done = self.root.run("logrotate", "-d", rotate)
+        self.assertEqual(done.returncode, 0, said(done))
+        self.assertNotRegex(done.stderr, "(?m)^error:")
+        self.assertIn("considering log /var/log/esclusa/esclusa.log", done.stderr)
+        self.assertEqual(log.read_text(encoding="utf-8"), "a line\n")
+        done = self.root.run("logrotate", "-f", "-s", "/tmp/rotated", rotate)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), said(done))
+        self.assertEqual((log.parent / "esclusa.log.1").read_text(encoding="utf-8"), "a line\n")
+        self.assertEqual(self.root.run("stat", "-c", "%a %U %G %s",
+                                       "/var/log/esclusa/esclusa.log").stdout, "640 esclusa esclusa 0\n")
+
     def test_1_program_is_usable(self):
         self.assertIn(f"esclusa {version()} ", self.root.run("esclusa", "--version").stdout)
         done = self.root.run("esclusa", "check", "--config", f"/{CONFIG}")
@@ -241,7 +260,7 @@ class Life(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    for tool in ("dpkg-deb", "lintian", "systemd-sysusers", "setpriv"):
+    for tool in ("dpkg-deb", "lintian", "logrotate", "systemd-sysusers", "setpriv"):
         if shutil.which(tool) is None:
             raise SystemExit(f"{tool} is missing: scripts/deps.sh test")
     PACKAGES = scratch_root.enter(make_package)

@@ -96,6 +96,21 @@ class Service(unittest.TestCase):
         self.assert_active()
         self.assert_serves()
 
+    def test_2_rotation(self):
+        text, log = self.root.text(CONFIG), "/var/log/esclusa/esclusa.log"
+        self.write(f'log_to = "file:{log}";\n{text}')
+        self.run_good("systemctl", "restart", "esclusa")
+        self.assert_serves()
+        self.run_good("logrotate", "-f", "-s", "/var/rotated", "/etc/logrotate.d/esclusa")
+        self.assertIn("listening", self.run_good("cat", log + ".1"))
+
+        def is_in_the_new_one():
+            self.assert_serves()
+            return "event=session" in self.run_good("cat", log) or " session " in self.run_good("cat", log)
+        until(is_in_the_new_one, f"a line in the new file; {self.log()}")
+        self.write(text)
+        self.run_good("systemctl", "restart", "esclusa")
+
     def test_3_instance(self):
         text = self.root.text(CONFIG).replace(str(PORT), str(PORT + 1))
         (self.root.path / "etc/esclusa/second.cfg").write_text(text, encoding="utf-8")
@@ -145,7 +160,7 @@ class Service(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    for tool in ("nsenter", "systemctl", "setpriv"):
+    for tool in ("logrotate", "nsenter", "systemctl", "setpriv"):
         if shutil.which(tool) is None:
             raise SystemExit(f"{tool} is missing: scripts/deps.sh test")
     FOLDER = scratch_root.enter(make_package)
