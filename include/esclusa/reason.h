@@ -15,6 +15,10 @@
       "the consumer connected and left without a byte before the upstream was ready")              \
     X(REASON_CONSUMER_RESET, "consumer_reset", LOG_LEVEL_INFO,                                     \
       "the consumer reset the connection or took no more bytes")                                   \
+    X(REASON_CONSUMER_LOST, "consumer_lost", LOG_LEVEL_INFO,                                       \
+      "the consumer was not there any more: nothing acknowledged what was sent to it, or "         \
+      "answered "                                                                                  \
+      "keepalive, or the network said that it cannot be reached; the upstream was reset")          \
     X(REASON_CONSUMER_TRUNCATED, "consumer_truncated", LOG_LEVEL_WARN,                             \
       "the consumer's TLS stream ended without close_notify; the upstream was reset")              \
     X(REASON_PROXY_HEADER_BAD, "proxy_header_bad", LOG_LEVEL_WARN,                                 \
@@ -81,6 +85,12 @@
       "the upstream refused our client certificate, or wants one")                                 \
     X(REASON_UPSTREAM_RESET, "upstream_reset", LOG_LEVEL_WARN,                                     \
       "the upstream reset the connection; the consumer was reset after all received bytes")        \
+    X(REASON_UPSTREAM_LOST, "upstream_lost", LOG_LEVEL_WARN,                                       \
+      "the upstream was not there any more: nothing acknowledged what was sent to it, or "         \
+      "answered "                                                                                  \
+      "keepalive, or the network said that it cannot be reached; the consumer was reset after "    \
+      "all "                                                                                       \
+      "received bytes")                                                                            \
     X(REASON_UPSTREAM_TRUNCATED, "upstream_truncated", LOG_LEVEL_WARN,                             \
       "the upstream's TLS stream ended without close_notify; the consumer was reset after all "    \
       "received bytes")                                                                            \

@@ -6,6 +6,7 @@
 #include <esclusa/net.h>
 #include <esclusa/str.h>
 
+#include <errno.h>
 #include <string.h>
 
 #define TURN_BUDGET       ((size_t)256 * 1024) /* bytes a direction before others get their turn */
@@ -29,10 +30,13 @@ static int64_t quiet_limit(const struct session *s)
                                      : s->service->config->idle_timeout;
 }
 
-/* When a session that has just begun to relay is looked at first. */
+/* When a session that has just begun to relay is looked at first. Keepalive that is to be quick is
+ * not kept waiting. */
 static int64_t first_look(const struct session *s)
 {
-    return quiet_limit(s) < SETTLED_MS ? quiet_limit(s) : SETTLED_MS;
+    const int64_t idle = s->service->connect_sock.keepalive_idle;
+    const int64_t settled = idle > 0 && idle / 2 < SETTLED_MS ? idle / 2 : SETTLED_MS;
+    return quiet_limit(s) < settled ? quiet_limit(s) : settled;
 }
 
 /* The session's timer: at_ms, or its lifetime's end. */
@@ -65,6 +69,13 @@ static bool cut_after_end(const struct session *s)
            !has_alert(s->transport[r->cause_side]->failure);
 }
 
+/* tcp(7): the kernel has given it up; what the network said of it last (ip(7)) is told instead. */
+static bool is_lost(const struct transport *t)
+{
+    const int why = t->failure != NULL ? t->failure->sys_errno : t->sys_errno;
+    return why == ETIMEDOUT || why == EHOSTUNREACH || why == ENETUNREACH || why == EHOSTDOWN;
+}
+
 /* The relay's cause and side, as the log says it. */
 static enum reason reason_of(const struct session *s)
 {
@@ -84,6 +95,8 @@ static enum reason reason_of(const struct session *s)
         return REASON_UPSTREAM_REJECTED_CLIENT_CERT; /* TLS 1.3 tells only after the handshake */
     if (has_alert(f))
         return up ? REASON_UPSTREAM_TLS_ERROR : REASON_CONSUMER_TLS_ERROR;
+    if (is_lost(s->transport[r->cause_side]))
+        return up ? REASON_UPSTREAM_LOST : REASON_CONSUMER_LOST;
     return up ? REASON_UPSTREAM_RESET : REASON_CONSUMER_RESET;
 }
 

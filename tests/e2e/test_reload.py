@@ -21,14 +21,14 @@ MIB = 1 << 20
 class ConfigGateway(Gateway):
     """A gateway that runs from a file, which the test writes anew."""
 
-    def __init__(self, directory, text, *options):
+    def __init__(self, directory, text, *options, prefix=()):
         self.directory = directory
         self.file = os.path.join(directory, "gateway.cfg")
         self.log_path = os.path.join(directory, "log")
         self._parsed, self._offset, self.stray, self._claimed = [], 0, [], set()
         self.write(text)
-        self.command = [ESCLUSA, "--config", self.file, "--log-format", "json", "--log-rate", "0",
-                        *OBSERVED, *options]
+        self.command = [*prefix, ESCLUSA, "--config", self.file, "--log-format", "json",
+                        "--log-rate", "0", *OBSERVED, *options]
         if not self._start(1):
             raise AssertionError(self.log_text())
 
