@@ -147,7 +147,7 @@ void sock_reset(int fd);
 void sock_close(int fd);
 /* Reads and drops what has come, in bounded steps. */
 enum sock_drain { SOCK_DRAIN_MORE, SOCK_DRAIN_AGAIN, SOCK_DRAIN_EOF, SOCK_DRAIN_ERROR };
-enum sock_drain sock_drain(int fd);
+enum sock_drain sock_drain(int fd, uint64_t *dropped);
 /* The local and the remote address of a connected socket; false: not known. */
 bool sock_local(int fd, struct net_addr *a);
 bool sock_peer(int fd, struct net_addr *a);

@@ -107,7 +107,7 @@
       "one direction had ended and no byte moved the other way for the half-closed timeout")       \
     X(REASON_LIFETIME, "lifetime", LOG_LEVEL_INFO, "the session had relayed for `max_lifetime`")   \
     X(REASON_SPIN_GUARD, "spin_guard", LOG_LEVEL_ERROR,                                            \
-      "the session was woken again and again without a byte to relay: a fault of the gateway, "    \
+      "the session was woken again and again without getting anywhere: a fault of the gateway, "   \
       "please report it")                                                                          \
     X(REASON_DRAIN_DEADLINE, "drain_deadline", LOG_LEVEL_WARN,                                     \
       "the gateway was stopping and the session did not end within the drain timeout")             \

@@ -53,6 +53,7 @@ struct transport {
     const struct transport_ops *ops;
     int fd;                      /* -1: given up by transport_release_fd() */
     unsigned handshake_want;     /* after handshake() said TP_AGAIN */
+    uint64_t came, went;         /* bytes that its socket gave and took */
     struct ssl_st *ssl;          /* NULL for a plain one; for transport_tls_info() */
     int sys_errno;               /* of a TP_ERROR of a plain transport */
     struct tls_failure *failure; /* of a TP_ERROR or TP_TRUNCATED of a TLS one; owned */

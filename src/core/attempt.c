@@ -395,11 +395,24 @@ static void connect_deadline(struct attempt *a)
 
 /* ---- dispatch ---- */
 
+/* Changes with all that it gets done. */
+static uint64_t moved(const struct attempt *a)
+{
+    const struct transport *t = a->transport;
+    if (t == NULL && a->prelude != NULL)
+        t = a->prelude->transport;
+    return t == NULL ? 0 : t->came + t->went;
+}
+
 void attempt_event(struct attempt *a, unsigned events)
 {
     if (a->outcome != ATTEMPT_RUNS)
         return;
-    if (a->stage == ATTEMPT_HANDSHAKE)
+    if (spin_woken(&a->spin, moved(a))) {
+        fail(a, ATTEMPT_OURS, REASON_SPIN_GUARD, "woken again and again without getting anywhere",
+             SPIN_REMEDY);
+        tell(a);
+    } else if (a->stage == ATTEMPT_HANDSHAKE)
         handshake_event(a);
     else if (a->stage == ATTEMPT_PRELUDE)
         prelude_go_on(a, prelude_run(a->prelude));

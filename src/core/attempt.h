@@ -6,6 +6,7 @@
 #define ESCLUSA_CORE_ATTEMPT_H
 
 #include "prelude.h"
+#include "spin.h"
 #include "worker.h"
 
 #include <esclusa/buf.h>
@@ -66,6 +67,7 @@ struct attempt {
     int64_t connect_us, handshake_us; /* -1: it did not get so far */
     /* private */
     struct prelude *prelude;
+    struct spin spin;
     bool asked;
     int fd; /* connecting; -1 when the transport owns it, or none */
     int64_t began_us;

@@ -295,7 +295,8 @@ unsigned prelude_want(const struct prelude *p)
 {
     if (p->stage == PRELUDE_PROXY_TLS)
         return p->transport->handshake_want;
-    return p->want_write ? TP_WANT_READ | TP_WANT_WRITE : TP_WANT_READ;
+    /* Nothing is heard before all is said: what comes would wake in vain. */
+    return p->want_write ? TP_WANT_WRITE : TP_WANT_READ;
 }
 
 /* ---- life ---- */

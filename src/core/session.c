@@ -40,9 +40,35 @@ enum phase session_phase(const struct session *s)
 
 /* ---- dispatch ---- */
 
+/* Changes with all that an event gets done. */
+static uint64_t got_done(const struct session *s)
+{
+    uint64_t sum = (uint64_t)s->state + relay_bytes(&s->relay);
+    for (int i = 0; i < RELAY_SIDES; i++) {
+        const struct transport *t = s->transport[i];
+        sum += t == NULL ? 0 : t->came + t->went;
+    }
+    return sum;
+}
+
+static void spins(struct session *s)
+{
+    if (s->state == SESSION_LINGER)
+        linger_spins(s);
+    else
+        session_fail(s, REASON_SPIN_GUARD, SPIN_REMEDY, "woken %d times without getting anywhere",
+                     SPIN_LIMIT);
+}
+
 static void on_io(struct session *s, enum relay_side side, unsigned events)
 {
-    if (states[s->state].event != NULL)
+    if (states[s->state].event == NULL)
+        return;
+    /* An attempt looks after itself. */
+    const bool dialing = s->state == SESSION_DIAL && side == RELAY_UP;
+    if (!dialing && spin_woken(&s->spin, got_done(s)))
+        spins(s);
+    else
         states[s->state].event(s, side, events);
 }
 
@@ -199,6 +225,7 @@ static void down_handshake_event(struct session *s, enum relay_side side, unsign
     const uint64_t turn = loop_turns(w->loop);
     if (!ration_left(&w->ration, turn)) {
         loop_io_pend(&s->io[RELAY_DOWN], events);
+        spin_put_off(&s->spin);
         return;
     }
     const int64_t began_us = clock_us();

@@ -164,6 +164,7 @@ void relay_deadline(struct session *s);
 void linger_begin(struct session *s);
 void linger_event(struct session *s, enum relay_side side, unsigned events);
 void linger_tick(struct session *s);
+void linger_spins(struct session *s);
 
 /* session_log.c */
 /* Of the transport whose failure explains the end; NULL: none does. */

@@ -7,8 +7,10 @@
  *   send: SO_LINGER 0 throws away the send queue. */
 #include "session.h"
 
+#include <esclusa/log.h>
 #include <esclusa/net.h>
 
+#include <inttypes.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -99,7 +101,7 @@ void linger_event(struct session *s, enum relay_side side, unsigned events)
         if (events & LOOP_HUP)
             close_side(s, side, true);
     } else {
-        switch (sock_drain(s->transport[side]->fd)) {
+        switch (sock_drain(s->transport[side]->fd, &s->transport[side]->came)) {
         case SOCK_DRAIN_MORE:
         case SOCK_DRAIN_AGAIN:
             break;
@@ -144,6 +146,17 @@ void linger_tick(struct session *s)
     if (s->linger_step_ms > LINGER_STEP_MAX_MS)
         s->linger_step_ms = LINGER_STEP_MAX_MS;
     session_deadline(s, loop_now(s->worker->loop) + s->linger_step_ms);
+}
+
+/* The line of the session is written already. */
+void linger_spins(struct session *s)
+{
+    stats_add(s->stats, STATS_LINGER_SPIN, 1);
+    log_message(LOG_LEVEL_ERROR, "spin_guard", "session %" PRIu64 " at its end: %s", s->id,
+                SPIN_REMEDY);
+    close_side(s, RELAY_DOWN, true);
+    close_side(s, RELAY_UP, true);
+    bury_if_over(s);
 }
 
 void session_kill(struct session *s)

@@ -92,9 +92,10 @@ static bool admit(struct session *s)
 /* ---- reading it ---- */
 
 /* Takes out of the socket what was only looked at. */
-static bool take(int fd, uint8_t *bytes, size_t length)
+static bool take(struct transport *t, uint8_t *bytes, size_t length)
 {
-    return recv(fd, bytes, length, MSG_DONTWAIT) == (ssize_t)length;
+    t->came += length;
+    return recv(t->fd, bytes, length, MSG_DONTWAIT) == (ssize_t)length;
 }
 
 static void nothing_came(struct session *s, ssize_t got)
@@ -123,13 +124,13 @@ void proxy_header_event(struct session *s, enum relay_side side, unsigned events
 {
     (void)side;
     (void)events;
-    const int fd = s->transport[RELAY_DOWN]->fd;
+    struct transport *t = s->transport[RELAY_DOWN];
     struct buf *held = &s->proxied->held;
     uint8_t bytes[PROXY_HEADER_MAX];
     const size_t before = buf_length(held); /* a whole header is no longer than that */
     if (before > 0)
         memcpy(bytes, buf_peek(held), before);
-    const ssize_t got = recv(fd, bytes + before, sizeof bytes - before, MSG_PEEK | MSG_DONTWAIT);
+    const ssize_t got = recv(t->fd, bytes + before, sizeof bytes - before, MSG_PEEK | MSG_DONTWAIT);
     if (got <= 0) {
         nothing_came(s, got);
         return;
@@ -140,7 +141,7 @@ void proxy_header_event(struct session *s, enum relay_side side, unsigned events
         refuse(s, h.problem);
     else if (is_other_version(s, h.version))
         refuse(s, h.version == 1 ? "a PROXY header of version 1" : "a PROXY header of version 2");
-    else if (!take(fd, bytes + before, status == PROXY_WHOLE ? h.length - before : (size_t)got))
+    else if (!take(t, bytes + before, status == PROXY_WHOLE ? h.length - before : (size_t)got))
         refuse(s, "the connection broke within the PROXY header");
     else if (status == PROXY_WHOLE)
         go_on(s, &h);

@@ -130,11 +130,9 @@ static void run(struct session *s)
 {
     bool goes_on = relay_run(&s->relay, &s->worker->scratch, TURN_BUDGET);
     int64_t now = loop_now(s->worker->loop);
-    bool progress = false;
     for (int i = 0; i < RELAY_SIDES; i++) {
         if (s->relay.from[i].bytes == s->bytes_seen[i])
             continue;
-        progress = true;
         stats_add(s->stats, i == RELAY_DOWN ? STATS_BYTES_UP : STATS_BYTES_DOWN,
                   s->relay.from[i].bytes - s->bytes_seen[i]);
         s->bytes_seen[i] = s->relay.from[i].bytes;
@@ -143,13 +141,6 @@ static void run(struct session *s)
     }
     if (!goes_on) {
         relay_over(s);
-        return;
-    }
-    if (spin_woken(&s->spin, progress)) {
-        session_fail(s, REASON_SPIN_GUARD,
-                     "please report this, with the versions of esclusa and "
-                     "OpenSSL",
-                     "woken %d times without a byte to relay", SPIN_LIMIT);
         return;
     }
     if (relay_half_closed(&s->relay) != s->half_closed) {

@@ -1,25 +1,39 @@
-/* spin: notices a session that is woken again and again and gets nowhere, so that a mistake of ours
- * or of a library costs one session and not a CPU. Private to core; one thread. */
+/* spin: notices who is woken again and again and gets nowhere, so that a mistake of ours or of a
+ * library costs one session and not a CPU. Private to core; one thread. */
 #ifndef ESCLUSA_CORE_SPIN_H
 #define ESCLUSA_CORE_SPIN_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A peer may send a record of 16 KiB and its envelope (RFC 8446 5.2) a byte at a time, and each
- * wakes without a byte to relay: four times that is no peer's doing any more, and some tenths of a
- * second of a loop that spins. */
-#define SPIN_LIMIT 65536
+/* Some hundredths of a second of a loop that spins. No peer can do it: what it sends is taken when
+ * it wakes, byte by byte if it comes so. */
+#define SPIN_LIMIT 10000
+
+#define SPIN_REMEDY "please report this, with the versions of esclusa and OpenSSL"
 
 struct spin {
+    uint64_t moved; /* when it was last woken */
     uint32_t wakes; /* in a row, without progress */
+    bool put_off;
 };
 
-/* A session was woken, and made progress or not. True: it spins. */
-static inline bool spin_woken(struct spin *s, bool progress)
+/* It is woken. moved: a number that changes with all that it gets done. True: it spins. */
+static inline bool spin_woken(struct spin *s, uint64_t moved)
 {
-    s->wakes = progress ? 0 : s->wakes + 1;
+    if (moved != s->moved)
+        s->wakes = 0;
+    else if (!s->put_off)
+        s->wakes++;
+    s->moved = moved;
+    s->put_off = false;
     return s->wakes >= SPIN_LIMIT;
+}
+
+/* What woke it is left for another turn, on purpose. */
+static inline void spin_put_off(struct spin *s)
+{
+    s->put_off = true;
 }
 
 #endif

@@ -190,9 +190,15 @@ static void tried(struct stats_health *h, enum reason reason)
     set_seconds(&h->last_failed_s, now.tv_sec);
 }
 
+/* Says nothing of the upstream. */
+static bool is_ours(enum reason reason)
+{
+    return reason == REASON_NO_MEMORY || reason == REASON_SPIN_GUARD;
+}
+
 void stats_upstream_tried(struct stats_upstream *u, enum reason reason)
 {
-    if (u == NULL || reason == REASON_NO_MEMORY)
+    if (u == NULL || is_ours(reason))
         return;
     tried(&u->health, reason);
     if (reason != REASON_NONE)
@@ -201,7 +207,7 @@ void stats_upstream_tried(struct stats_upstream *u, enum reason reason)
 
 void stats_service_tried(struct stats_service *s, enum reason reason)
 {
-    if (s != NULL && reason != REASON_NO_MEMORY)
+    if (s != NULL && !is_ours(reason))
         tried(&s->health, reason);
 }
 

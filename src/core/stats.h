@@ -46,8 +46,11 @@
       "Connections taken out of the warm pool unused.")                                            \
     X(STATS_WARM_AGED, "esclusa_warm_discarded_total", "counter", "cause=\"aged\"", "")            \
     X(STATS_WARM_CONFIG, "esclusa_warm_discarded_total", "counter", "cause=\"config\"", "")        \
+    X(STATS_WARM_SPIN, "esclusa_warm_discarded_total", "counter", "cause=\"spin_guard\"", "")      \
     X(STATS_WARM_FAILED, "esclusa_warm_failures_total", "counter", "",                             \
-      "Attempts to make a warm connection that failed.")
+      "Attempts to make a warm connection that failed.")                                           \
+    X(STATS_LINGER_SPIN, "esclusa_lingers_cut_total", "counter", "cause=\"spin_guard\"",           \
+      "Connections of ended sessions that were closed though the peer had not taken all.")
 
 enum stats_counter {
 #define STATS_ENUM(name, metric, type, labels, help) name,
@@ -164,8 +167,8 @@ void stats_observe(struct stats_slot *slot, enum stats_histogram which, int64_t 
 void stats_ended(struct stats_slot *slot, enum phase phase, enum reason reason, int64_t us);
 
 /* An attempt with this upstream (all its addresses), or with all candidates of the service, came to
- * an end. REASON_NONE: it was good. What is our own fault (no memory) says nothing of them. NULL:
- * nothing is noted. */
+ * an end. REASON_NONE: it was good. What is our own fault (no memory, a spin) says nothing of them.
+ * NULL: nothing is noted. */
 void stats_upstream_tried(struct stats_upstream *u, enum reason reason);
 void stats_service_tried(struct stats_service *s, enum reason reason);
 

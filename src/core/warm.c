@@ -2,6 +2,7 @@
 #include "warm.h"
 
 #include "dial.h"
+#include "spin.h"
 #include "stats.h"
 #include "warm_pace.h"
 #include "worker.h"
@@ -19,6 +20,7 @@ struct warm_entry {
     struct warm_entry *newer, *older;
     struct warm_pool *pool;
     struct loop_io io;
+    struct spin spin;
     struct loop_deferred gone;
     struct dial *dial; /* while it is being made */
     struct transport *transport;
@@ -242,11 +244,28 @@ static void dial_over(void *context)
         closed(e);
 }
 
+static void spins(struct warm_entry *e)
+{
+    struct warm_pool *p = e->pool;
+    struct log_line line;
+    begin_line(&line, LOG_LEVEL_ERROR, "spin_guard", p);
+    log_text(&line, "error",
+             "a warm connection was woken again and again without getting anywhere");
+    log_text(&line, "remedy", SPIN_REMEDY);
+    log_end(&line);
+    count(p, STATS_WARM_SPIN);
+    closed(e);
+}
+
 static void on_io(void *context, unsigned events)
 {
     struct warm_entry *e = context;
     if (e->dial != NULL) {
         dial_event(e->dial, events);
+        return;
+    }
+    if (spin_woken(&e->spin, e->transport->came + e->transport->went)) {
+        spins(e);
         return;
     }
     bool gone = (events & LOOP_HUP) && buf_length(&e->early) >= WARM_EARLY_MAX;

@@ -132,17 +132,19 @@ void sock_close(int fd)
     (void)close(fd);
 }
 
-enum sock_drain sock_drain(int fd)
+enum sock_drain sock_drain(int fd, uint64_t *dropped)
 {
-    char dropped[DRAIN_CHUNK];
+    char chunk[DRAIN_CHUNK];
     for (int step = 0; step < DRAIN_STEPS; step++) {
-        ssize_t got = recv(fd, dropped, sizeof(dropped), MSG_DONTWAIT);
+        ssize_t got = recv(fd, chunk, sizeof(chunk), MSG_DONTWAIT);
         if (got == 0)
             return SOCK_DRAIN_EOF;
         if (got < 0 && errno == EAGAIN)
             return SOCK_DRAIN_AGAIN;
         if (got < 0 && errno != EINTR)
             return SOCK_DRAIN_ERROR;
+        if (got > 0)
+            *dropped += (uint64_t)got;
     }
     return SOCK_DRAIN_MORE;
 }

@@ -39,6 +39,7 @@ static enum tp_status plain_read(struct transport *t, void *bytes, size_t size, 
     } while (n < 0 && errno == EINTR);
 
     if (n > 0) {
+        t->came += (size_t)n;
         *length_r = (size_t)n;
         *drained_r = (size_t)n < size;
         return TP_OK;
@@ -67,6 +68,7 @@ static enum tp_status plain_write(struct transport *t, const void *bytes, size_t
     } while (n < 0 && errno == EINTR);
 
     if (n > 0) {
+        t->went += (size_t)n;
         *length_r = (size_t)n;
         return TP_OK;
     }

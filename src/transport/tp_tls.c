@@ -61,7 +61,10 @@ static bool fill_from_under(struct tp_tls *p)
     size_t n = 0;
     bool drained = true;
     struct transport *under = p->under;
-    switch (under->ops->read(under, p->scratch->sealed_in, p->in_most, &n, &drained)) {
+    const enum tp_status status =
+        under->ops->read(under, p->scratch->sealed_in, p->in_most, &n, &drained);
+    p->base.came = under->came;
+    switch (status) {
     case TP_OK:
         p->in = p->scratch->sealed_in;
         p->in_length = n;
@@ -98,6 +101,7 @@ static bool fill(struct tp_tls *p)
     } while (n < 0 && errno == EINTR);
 
     if (n > 0) {
+        p->base.came += (size_t)n;
         p->in = p->scratch->sealed_in;
         p->in_length = (size_t)n;
         p->drained = (size_t)n < size;
@@ -227,6 +231,7 @@ static enum tp_status send_under(struct tp_tls *p, const uint8_t **bytes, size_t
     }
     if (status == TP_OK)
         status = under->ops->flush(under);
+    p->base.went = under->went;
     if (status != TP_OK && status != TP_AGAIN) {
         p->write_broken = true;
         p->write_errno = EPIPE;
@@ -252,6 +257,7 @@ static enum tp_status send_some(struct tp_tls *p, const uint8_t **bytes, size_t 
             p->write_errno = errno;
             return TP_ERROR;
         }
+        p->base.went += (size_t)n;
         *bytes += n;
         *size -= (size_t)n;
         return *size == 0 ? TP_OK : TP_AGAIN;

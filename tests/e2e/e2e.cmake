@@ -9,6 +9,10 @@ target_compile_definitions(e2e_hello_flood PRIVATE _GNU_SOURCE)
 target_link_libraries(e2e_hello_flood PRIVATE Threads::Threads)
 esclusa_warnings(e2e_hello_flood)
 
+add_library(e2e_recv_nothing MODULE e2e/recv_nothing.c)
+target_compile_definitions(e2e_recv_nothing PRIVATE _GNU_SOURCE)
+esclusa_warnings(e2e_recv_nothing)
+
 add_executable(e2e_sandbox_probe e2e/sandbox_probe.c)
 target_link_libraries(e2e_sandbox_probe PRIVATE esclusa_core)
 target_include_directories(e2e_sandbox_probe PRIVATE ${PROJECT_SOURCE_DIR}/src)
@@ -27,6 +31,7 @@ function(esclusa_e2e_test theme timeout)
   set(environment "ESCLUSA=$<TARGET_FILE:esclusa>" "CERTS=${e2e_certs}"
                   "TLS_PEER=$<TARGET_FILE:e2e_tls_peer>"
                   "HELLO_FLOOD=$<TARGET_FILE:e2e_hello_flood>"
+                  "RECV_NOTHING=$<TARGET_FILE:e2e_recv_nothing>"
                   "SANDBOX_PROBE=$<TARGET_FILE:e2e_sandbox_probe>")
   if(NOT ESCLUSA_SANITIZE STREQUAL "")
     list(APPEND environment "SANITIZED=1")
@@ -68,6 +73,7 @@ esclusa_e2e_test(view 180)
 esclusa_e2e_test(warm 240)
 esclusa_e2e_test(logs 120)
 esclusa_e2e_test(overload 240)
+esclusa_e2e_test(spin 120)
 esclusa_e2e_test(storm 300)
 esclusa_e2e_test(balance 60)
 esclusa_e2e_test(idle 60)
