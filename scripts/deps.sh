@@ -12,11 +12,11 @@ build=(gcc libc6-dev cmake ninja-build pkgconf libssl-dev openssl curl ca-certif
     libconfig-dev libseccomp-dev libmicrohttpd-dev libc-ares-dev
     libcurl4-openssl-dev libjansson-dev)
 # libc6-dev: gcc only recommends it. The peers of the end-to-end tests: redis, nginx, PostgreSQL,
-# MariaDB, openssl, curl.
+# MariaDB, openssl, curl, and two forward proxies.
 # From mandoc on: what is shipped is checked with them. systemd: its tools judge the units; nothing
 # of it is started.
 tests=(libcmocka-dev python3 git procps iproute2 redis-server redis-tools nginx libnginx-mod-stream
-    haproxy postgresql mariadb-server clang-format
+    haproxy tinyproxy-bin microsocks postgresql mariadb-server clang-format
     clang-tidy shellcheck mandoc man-db dpkg-dev systemd lintian python3-yaml strace logrotate)
 
 # A token in software, and what opens it for OpenSSL: in Debian from 13 on. Before, the tests of

@@ -87,10 +87,11 @@ esclusa_e2e_test(proxy_in 180)
 esclusa_e2e_test(proxy_out 180)
 esclusa_e2e_test(guard 120)
 esclusa_e2e_test(networks 300)
+esclusa_e2e_test(hops 180)
 esclusa_e2e_test(sockets 120)
 esclusa_e2e_test(redis 120)
 esclusa_e2e_test(nginx 120)
 # It measures CPU time and loads both CPUs: alone.
 set_tests_properties(e2e_storm PROPERTIES RUN_SERIAL TRUE)
 # Network namespaces: without the right to make them it says that it is skipped.
-set_tests_properties(e2e_networks PROPERTIES SKIP_RETURN_CODE 77)
+set_tests_properties(e2e_networks e2e_hops PROPERTIES SKIP_RETURN_CODE 77)
