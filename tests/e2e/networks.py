@@ -12,7 +12,7 @@ from dns_server import DnsServer
 from harness import STEP, certificate
 from names import NamesCase
 from netns import Lab
-from peers import Connection, Upstream, echo, name_of
+from peers import Upstream, connect, echo, name_of
 
 FRONT, FRONT6 = "198.51.100.1", "2001:db8:f::1"
 USER, USER6 = "198.51.100.2", "2001:db8:f::2"
@@ -64,16 +64,19 @@ class Networks(NamesCase):
         with host:
             return server.start()
 
-    def start_at(self, connect, *options, address=FRONT, **settings):
+    def start_at(self, upstream, *options, address=FRONT, **settings):
         self.listeners += 1
         listen = f"tcp://{f'[{address}]' if ':' in address else address}:{8000 + self.listeners}"
-        return self.start(connect, *options, listen=listen, prefix=self.gw.prefix,
+        return self.start(upstream, *options, listen=listen, prefix=self.gw.prefix,
                           admin=os.path.join(self.scratch(), "admin"), **settings)
 
     def consumer(self, gateway, host=None):
+        family = socket.AF_INET6 if ":" in gateway.address[0] else socket.AF_INET
         with host or self.user:
-            sock = socket.create_connection(gateway.address, STEP)
-        return self.closing(Connection(sock))
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:  # sends nothing
+                probe.connect(gateway.address)
+                source = probe.getsockname()[0]
+            return self.closing(connect(gateway.address, source=source))
 
     def whom(self, gateway):
         """What a new consumer is told by whoever answers; "" where the session fails."""

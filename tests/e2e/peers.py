@@ -287,8 +287,8 @@ def bind_anywhere(sock, host):
         sock.bind((host, 0))
 
 
-def connect(address, context=None, rcvbuf=None, handshake=True):
-    """A consumer: plain, or TLS with a context."""
+def connect(address, context=None, rcvbuf=None, handshake=True, source=None):
+    """A consumer: plain, or TLS with a context. source: its address, where that is not the other's."""
     family = socket.AF_UNIX if isinstance(address, str) else (
         socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
     sock = socket.socket(family)
@@ -298,7 +298,7 @@ def connect(address, context=None, rcvbuf=None, handshake=True):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            bind_anywhere(sock, address[0])  # the name is needed even if connect(2) fails
+            bind_anywhere(sock, source or address[0])  # the name is needed even if connect(2) fails
         name = sock.getsockname()
         try:
             sock.connect(address)

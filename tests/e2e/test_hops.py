@@ -7,7 +7,7 @@ import socket
 import netns
 from harness import STEP, need, until
 from networks import FRONT, FRONT6, TRUST, USER, USER6, Networks
-from peers import Background, Connection, blob, echo, name_of, server_context
+from peers import Background, blob, echo, name_of, server_context
 from test_proxy_out import read_header
 
 PROXY_AT, INSIDE, NAME = "192.0.2.8", "203.0.113.11", "up.inside.test"
