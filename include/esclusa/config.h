@@ -116,6 +116,7 @@ struct service_config {
     int64_t keepalive_idle, keepalive_interval, keepalive_probes;
     int64_t listen_keepalive_idle, listen_keepalive_interval, listen_keepalive_probes;
     int64_t connect_timeout, handshake_timeout, idle_timeout, half_closed_timeout; /* ms */
+    int64_t linger_timeout;                                                        /* ms */
     int64_t max_lifetime;                                                          /* ms; 0: none */
     int64_t log_sessions;         /* enum log_sessions */
     int64_t half_close;           /* enum half_close_policy */

@@ -354,6 +354,10 @@ const struct option_row option_table[] = {
      .help = "a session in which no byte moves either way is closed after this"},
     {TIME(SERVICE, half_closed_timeout, 1), .default_text = "5m",
      .help = "the same once one direction has ended; bytes the other way start it anew"},
+    {TIME(SERVICE, linger_timeout, 1), .default_text = "5m",
+     .help =
+         "how long a session that has ended may take to let its peers have the rest, however they "
+         "go on; one that takes nothing at all is given up sooner"},
     {TIME(SERVICE, max_lifetime, 0), .default_text = "0",
      .help =
          "a session that relays for so long is ended, up to a tenth earlier so that not all end "

@@ -92,8 +92,9 @@ struct session {
     uint64_t bytes_seen[RELAY_SIDES]; /* by the side they come from */
     int64_t moved_ms[RELAY_SIDES];    /* when the last of them came */
     enum relay_side last_moved;
-    int64_t active_ms; /* when a byte last moved, either way */
-    size_t unsent_seen[RELAY_SIDES];
+    int64_t active_ms;                /* when a byte last moved, either way */
+    uint64_t acked_seen[RELAY_SIDES]; /* of what went to each side; while watched */
+    bool watched;                     /* somebody does not read: see look_again() */
     int64_t lifetime_cut_ms; /* when it is cut though it does not rest; 0: not at its end yet */
     int64_t ends_ms;         /* max_lifetime; CLOCK_NEVER: none */
     struct spin spin;
@@ -103,6 +104,8 @@ struct session {
     /* linger */
     struct linger_side linger[RELAY_SIDES];
     int64_t linger_step_ms;
+    int64_t linger_quiet_ms, linger_stuck_ms; /* how long nothing may move */
+    int64_t linger_ends_ms;                   /* whatever moves */
 };
 
 /* Takes the fd over, whatever comes of it: without memory the consumer is reset. Its places, among

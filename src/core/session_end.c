@@ -16,6 +16,7 @@
 
 #define LINGER_QUIET_MS    2000  /* how long a peer may take to end its direction */
 #define LINGER_STUCK_MS    30000 /* how long a full send queue may stay as it is */
+#define TIMEOUT_PART       20    /* of the timeout that ended it: no longer than that */
 #define LINGER_STEP_MIN_MS 2
 #define LINGER_STEP_MAX_MS 100
 
@@ -33,10 +34,24 @@ static void close_side(struct session *s, enum relay_side side, bool reset)
         sock_close(fd);
 }
 
+/* Closed before the peer had taken all. */
+static void cut_side(struct session *s, enum relay_side side, enum stats_counter cause, bool reset)
+{
+    stats_add(s->stats, cause, 1);
+    close_side(s, side, reset);
+}
+
 static void bury_if_over(struct session *s)
 {
     if (!s->linger[RELAY_DOWN].open && !s->linger[RELAY_UP].open)
         session_bury(s);
+}
+
+/* There was no alert then. */
+static bool handshake_timed_out(const struct session *s)
+{
+    return s->reason == REASON_CONSUMER_HANDSHAKE_TIMEOUT ||
+           s->reason == REASON_UPSTREAM_HANDSHAKE_TIMEOUT;
 }
 
 /* How a session that never relayed, or was ended early, leaves a side. */
@@ -46,8 +61,8 @@ static enum relay_close how_to_close(const struct session *s, enum relay_side si
         return relay_how_to_close(&s->relay, side);
     /* Our alert must not be overtaken by a reset. A consumer that only waited is reset: an empty
      * clean end would look like an answer. */
-    bool handshake =
-        s->failure != NULL && s->transport[side]->ssl != NULL && s->failure->handshake[side];
+    bool handshake = s->failure != NULL && !handshake_timed_out(s) &&
+                     s->transport[side]->ssl != NULL && s->failure->handshake[side];
     return handshake ? RELAY_CLOSE_CLEAN : RELAY_CLOSE_RESET;
 }
 
@@ -55,6 +70,21 @@ static bool has_ended(const struct session *s, enum relay_side side)
 {
     return s->relaying && s->relay.from[side].source_end == TP_EOF &&
            s->transport[side]->ssl == NULL;
+}
+
+/* The timeout that has ended the session; 0: another reason. */
+static int64_t timed_out_after(const struct session *s)
+{
+    if (s->reason == REASON_IDLE_TIMEOUT)
+        return s->service->config->idle_timeout;
+    return s->reason == REASON_HALF_CLOSED_TIMEOUT ? s->service->config->half_closed_timeout : 0;
+}
+
+/* That side was waited for all that time, and took nothing: no need to wait again. */
+static bool stood_still(const struct session *s, enum relay_side side)
+{
+    const struct pump *p = &s->relay.from[side == RELAY_DOWN ? RELAY_UP : RELAY_DOWN];
+    return timed_out_after(s) > 0 && p->state == PUMP_RUNNING && p->wait == PUMP_WAIT_WRITE;
 }
 
 static void side_begin(struct session *s, enum relay_side side)
@@ -78,18 +108,37 @@ static void side_begin(struct session *s, enum relay_side side)
     const struct net_addr *peer = side == RELAY_DOWN ? session_peer(s) : &s->upstream_address;
     if (l->unsent == 0 || peer->u.sa.sa_family == AF_UNIX)
         close_side(s, side, true);
+    else if (stood_still(s, side))
+        cut_side(s, side, STATS_LINGER_STUCK, true);
     else
         loop_io_set(&s->io[side], LOOP_HUP);
 }
 
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The timer, and what to look at then. */
+static void next_look(struct session *s, int64_t step_ms)
+{
+    s->linger_step_ms = least(step_ms, LINGER_STEP_MAX_MS);
+    session_deadline(s, least(loop_now(s->worker->loop) + s->linger_step_ms, s->linger_ends_ms));
+}
+
 void linger_begin(struct session *s)
 {
+    const int64_t part = timed_out_after(s) / TIMEOUT_PART;
+    s->linger_quiet_ms = part > 0 ? least(part, LINGER_QUIET_MS) : LINGER_QUIET_MS;
+    s->linger_stuck_ms = part > 0 ? least(part, LINGER_STUCK_MS) : LINGER_STUCK_MS;
+    s->linger_ends_ms = loop_now(s->worker->loop) + s->service->config->linger_timeout;
     side_begin(s, RELAY_DOWN);
     side_begin(s, RELAY_UP);
-    s->linger_step_ms = LINGER_STEP_MIN_MS;
+    if (s->relaying)
+        relay_fini(&s->relay); /* what it holds goes nowhere any more */
     bury_if_over(s);
     if (s->state == SESSION_LINGER)
-        session_deadline(s, loop_now(s->worker->loop) + s->linger_step_ms);
+        next_look(s, LINGER_STEP_MIN_MS);
 }
 
 void linger_event(struct session *s, enum relay_side side, unsigned events)
@@ -126,12 +175,16 @@ static void look(struct session *s, enum relay_side side)
         l->unsent = unsent;
         l->moved_ms = now;
     }
-    int64_t quiet = now - l->moved_ms;
-    if (l->how == RELAY_CLOSE_RESET) {
-        if (unsent == 0 || quiet >= LINGER_STUCK_MS)
-            close_side(s, side, true);
-    } else if (quiet >= (unsent == 0 ? LINGER_QUIET_MS : LINGER_STUCK_MS)) {
-        close_side(s, side, false);
+    const int64_t quiet = now - l->moved_ms;
+    const bool over = now >= s->linger_ends_ms;
+    const bool reset = l->how == RELAY_CLOSE_RESET;
+    if (unsent == 0) {
+        if (reset || over || quiet >= s->linger_quiet_ms)
+            close_side(s, side, reset);
+    } else if (over) { /* not even by the kernel is it to go on */
+        cut_side(s, side, STATS_LINGER_TIMEOUT, true);
+    } else if (quiet >= s->linger_stuck_ms) {
+        cut_side(s, side, STATS_LINGER_STUCK, reset);
     }
 }
 
@@ -142,10 +195,7 @@ void linger_tick(struct session *s)
     bury_if_over(s);
     if (s->state != SESSION_LINGER)
         return;
-    s->linger_step_ms *= 2;
-    if (s->linger_step_ms > LINGER_STEP_MAX_MS)
-        s->linger_step_ms = LINGER_STEP_MAX_MS;
-    session_deadline(s, loop_now(s->worker->loop) + s->linger_step_ms);
+    next_look(s, 2 * s->linger_step_ms);
 }
 
 /* The line of the session is written already. */

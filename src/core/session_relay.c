@@ -6,13 +6,13 @@
 #include <esclusa/net.h>
 #include <esclusa/str.h>
 
-#include <errno.h>
 #include <string.h>
 
 #define TURN_BUDGET       ((size_t)256 * 1024) /* bytes a direction before others get their turn */
 #define AT_REST_MS        1000                 /* without a byte, when a drain ends */
 #define LIFETIME_GRACE_MS 30000 /* how long a session at its end may take until it rests */
 #define LIFETIME_LOOK_MS  500
+#define BLOCKED_LOOKS     16 /* in an idle timeout, while a reader holds a direction up */
 #define SETTLED_MS        30000 /* a session that lives that long gets keepalive upstream: most do not */
 
 static bool is_tls12(const struct session *s)
@@ -30,13 +30,10 @@ static int64_t quiet_limit(const struct session *s)
                                      : s->service->config->idle_timeout;
 }
 
-/* When a session that has just begun to relay is looked at first. Keepalive that is to be quick is
- * not kept waiting. */
+/* When a session that has just begun to relay is looked at first. */
 static int64_t first_look(const struct session *s)
 {
-    const int64_t idle = s->service->connect_sock.keepalive_idle;
-    const int64_t settled = idle > 0 && idle / 2 < SETTLED_MS ? idle / 2 : SETTLED_MS;
-    return quiet_limit(s) < settled ? quiet_limit(s) : settled;
+    return quiet_limit(s) < SETTLED_MS ? quiet_limit(s) : SETTLED_MS;
 }
 
 /* The session's timer: at_ms, or its lifetime's end. */
@@ -69,13 +66,6 @@ static bool cut_after_end(const struct session *s)
            !has_alert(s->transport[r->cause_side]->failure);
 }
 
-/* tcp(7): the kernel has given it up; what the network said of it last (ip(7)) is told instead. */
-static bool is_lost(const struct transport *t)
-{
-    const int why = t->failure != NULL ? t->failure->sys_errno : t->sys_errno;
-    return why == ETIMEDOUT || why == EHOSTUNREACH || why == ENETUNREACH || why == EHOSTDOWN;
-}
-
 /* The relay's cause and side, as the log says it. */
 static enum reason reason_of(const struct session *s)
 {
@@ -95,8 +85,6 @@ static enum reason reason_of(const struct session *s)
         return REASON_UPSTREAM_REJECTED_CLIENT_CERT; /* TLS 1.3 tells only after the handshake */
     if (has_alert(f))
         return up ? REASON_UPSTREAM_TLS_ERROR : REASON_CONSUMER_TLS_ERROR;
-    if (is_lost(s->transport[r->cause_side]))
-        return up ? REASON_UPSTREAM_LOST : REASON_CONSUMER_LOST;
     return up ? REASON_UPSTREAM_RESET : REASON_CONSUMER_RESET;
 }
 
@@ -126,6 +114,51 @@ static void set_interest(struct session *s, enum relay_side side)
     loop_io_set(&s->io[side], interest);
 }
 
+/* ---- readers that do not read ---- */
+
+/* A slow reader empties the kernel's send queue long before we can write again: that is progress
+ * too. So while a direction waits for its reader it is looked how much the reader has acknowledged,
+ * often enough that one who stopped is missed when it is due. */
+static bool is_blocked(const struct session *s)
+{
+    for (int i = 0; i < RELAY_SIDES; i++) {
+        const struct pump *p = &s->relay.from[i];
+        if (p->state == PUMP_RUNNING && p->wait == PUMP_WAIT_WRITE)
+            return true;
+    }
+    return false;
+}
+
+/* True: more than when it was looked last. */
+static bool look_at_queues(struct session *s)
+{
+    bool moved = false;
+    for (int i = 0; i < RELAY_SIDES; i++) {
+        const struct transport *t = s->transport[i];
+        const uint64_t acked = t->went - sock_unsent(t->fd);
+        moved = moved || acked != s->acked_seen[i];
+        s->acked_seen[i] = acked;
+    }
+    return moved;
+}
+
+/* The session's timer: at_ms, or before that to look at the queues. */
+static void look_again(struct session *s, int64_t now, int64_t at_ms)
+{
+    const int64_t soon = now + quiet_limit(s) / BLOCKED_LOOKS + 1;
+    s->watched = is_blocked(s);
+    due_at(s, s->watched && soon < at_ms ? soon : at_ms);
+}
+
+/* Once until the timer fires: no call a byte. */
+static void watch_if_blocked(struct session *s, int64_t now)
+{
+    if (s->watched || !is_blocked(s))
+        return;
+    (void)look_at_queues(s);
+    look_again(s, now, s->active_ms + quiet_limit(s));
+}
+
 static void run(struct session *s)
 {
     bool goes_on = relay_run(&s->relay, &s->worker->scratch, TURN_BUDGET);
@@ -149,10 +182,11 @@ static void run(struct session *s)
         s->half_close_bytes[RELAY_DOWN] = s->relay.from[RELAY_DOWN].bytes;
         s->half_close_bytes[RELAY_UP] = s->relay.from[RELAY_UP].bytes;
         s->active_ms = now;
-        due_at(s, now + quiet_limit(s));
-        if (s->state != SESSION_RELAY)
-            return;
+        look_again(s, now, now + quiet_limit(s));
     }
+    watch_if_blocked(s, now);
+    if (s->state != SESSION_RELAY)
+        return;
     set_interest(s, RELAY_DOWN);
     set_interest(s, RELAY_UP);
     if (relay_wants_turn(&s->relay))
@@ -205,44 +239,24 @@ void relay_on_event(struct session *s, enum relay_side side, unsigned events)
     relay_event(&s->relay, side, told);
     run(s);
     if ((events & LOOP_HUP) && s->state == SESSION_RELAY) /* the shorter limit holds from now on */
-        due_at(s, loop_now(s->worker->loop) + quiet_limit(s));
-}
-
-/* A slow reader empties the kernel's send queue long before we can write again: that is progress
- * too. blocked_r: a direction waits for its reader, so look again before the limit is over. */
-static bool queue_moved(struct session *s, bool *blocked_r)
-{
-    bool moved = false;
-    *blocked_r = false;
-    for (int i = 0; i < RELAY_SIDES; i++) {
-        const struct pump *p = &s->relay.from[i];
-        if (p->state != PUMP_RUNNING || p->wait != PUMP_WAIT_WRITE)
-            continue;
-        size_t unsent = sock_unsent(p->destination->fd);
-        moved = moved || unsent != s->unsent_seen[i];
-        s->unsent_seen[i] = unsent;
-        *blocked_r = true;
-    }
-    return moved;
+        look_again(s, loop_now(s->worker->loop), loop_now(s->worker->loop) + quiet_limit(s));
 }
 
 static bool lifetime_over(struct session *s, int64_t now);
 
 void relay_deadline(struct session *s)
 {
-    bool blocked;
     if (!s->kept_alive)
         sock_keep_alive(s->transport[RELAY_UP]->fd, &s->service->connect_sock);
     s->kept_alive = true;
     int64_t now = loop_now(s->worker->loop);
-    if (queue_moved(s, &blocked))
+    if (s->watched && look_at_queues(s))
         s->active_ms = now;
     if (lifetime_over(s, now))
         return;
     int64_t due = s->active_ms + quiet_limit(s);
     if (now < due) {
-        int64_t look = now + quiet_limit(s) / 4 + 1;
-        due_at(s, blocked && look < due ? look : due);
+        look_again(s, now, due);
         return;
     }
     char after[32];

@@ -49,8 +49,11 @@
     X(STATS_WARM_SPIN, "esclusa_warm_discarded_total", "counter", "cause=\"spin_guard\"", "")      \
     X(STATS_WARM_FAILED, "esclusa_warm_failures_total", "counter", "",                             \
       "Attempts to make a warm connection that failed.")                                           \
-    X(STATS_LINGER_SPIN, "esclusa_lingers_cut_total", "counter", "cause=\"spin_guard\"",           \
-      "Connections of ended sessions that were closed though the peer had not taken all.")
+    X(STATS_LINGER_STUCK, "esclusa_lingers_cut_total", "counter", "cause=\"stuck\"",               \
+      "Connections of ended sessions that were closed though the peer had not taken all.")         \
+    X(STATS_LINGER_TIMEOUT, "esclusa_lingers_cut_total", "counter", "cause=\"linger_timeout\"",    \
+      "")                                                                                          \
+    X(STATS_LINGER_SPIN, "esclusa_lingers_cut_total", "counter", "cause=\"spin_guard\"", "")
 
 enum stats_counter {
 #define STATS_ENUM(name, metric, type, labels, help) name,

@@ -1,4 +1,4 @@
-"""More than it can serve, and peers that never finish: bounded, told once, and recovered from."""
+"""More than it can serve: bounded, told once, and recovered from."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import time
 import unittest
 
 from harness import (SANITIZED, SCALE, STEP, TLS_PEER, Case, certificate, key, until)
-from peers import Upstream, client_context, connect, echo, name_of, server_context
+from peers import Upstream, client_context, connect, echo, server_context
 
 TRUST = ("--ca", certificate("ca"), "--server-name", "localhost")
 LISTENER = ("--listen-cert", certificate("server"), "--listen-key", key("server"))
@@ -143,114 +143,6 @@ class Flood(Case):
         if not SANITIZED:
             self.assertLess(busy, 0.1)
             self.assertLess(recovered, 1.0)
-
-
-class Loris(Case):
-    """Peers that stop after a phase, or go on by one byte a second, are gone at the deadline. One
-    that drips all its life is no session at rest: test_bounds.py, Lifetime."""
-
-    LIMIT = 4.0
-
-    def gone_in_time(self, gateway, consumer, began):
-        """The session's line, which is written when it ends, at the deadline within 10 %."""
-        line = gateway.wait_session(name_of(consumer), what_for(self.LIMIT))
-        took = time.monotonic() - began
-        self.assertGreater(took, self.LIMIT * 0.9, line)
-        self.assertLess(took, self.LIMIT * (3 if SANITIZED else 1.1) + 0.3, line)
-        return line["reason"]
-
-    def start(self, script, *options, scheme="tls", tls=True):
-        self.upstream = self.closing(Upstream(script, server_context() if tls else None,
-                                              handshake=False))
-        trust = TRUST if tls else ()
-        listener = LISTENER if scheme == "tls" else ()
-        gateway = self.gateway(self.upstream.url(), *trust, *listener, *options, scheme=scheme)
-        self.base = gateway.descriptors()
-        return gateway
-
-    def back_to_base(self, gateway):
-        until(lambda: gateway.descriptors() == self.base, what="descriptors as at first")
-
-    @staticmethod
-    def drip(sock, data):
-        """A byte a second until the data or the peer is at its end."""
-        for byte in data:
-            try:
-                sock.sendall(bytes([byte]))
-            except OSError:
-                return
-            time.sleep(1)
-
-    def consumer_in_handshake(self, how):
-        gateway = self.start(echo, "--handshake-timeout", f"{self.LIMIT:g}s")
-        began = time.monotonic()
-        consumer = self.closing(connect(gateway.address))
-        threading.Thread(target=how, args=(consumer.sock,), daemon=True).start()
-        self.assertEqual(self.gone_in_time(gateway, consumer, began),
-                         "consumer_handshake_timeout")
-        self.back_to_base(gateway)
-
-    def test_consumer_says_nothing(self):
-        self.consumer_in_handshake(lambda sock: None)
-
-    def test_consumer_stops_in_a_record(self):
-        self.consumer_in_handshake(lambda sock: sock.sendall(client_hello()[:50]))
-
-    def test_consumer_stops_after_its_hello(self):
-        self.consumer_in_handshake(lambda sock: sock.sendall(client_hello()))
-
-    def test_consumer_drips(self):
-        self.consumer_in_handshake(lambda sock: self.drip(sock, client_hello()))
-
-    def upstream_in_handshake(self, how):
-        gateway = self.start(lambda peer: (how(peer.sock), time.sleep(self.LIMIT * 2)),
-                             "--handshake-timeout", f"{self.LIMIT:g}s", scheme="tcp")
-        began = time.monotonic()
-        consumer = self.closing(connect(gateway.address))
-        self.assertEqual(self.gone_in_time(gateway, consumer, began),
-                         "upstream_handshake_timeout")
-        self.back_to_base(gateway)
-
-    def test_upstream_says_nothing(self):
-        self.upstream_in_handshake(lambda sock: None)
-
-    def test_upstream_drips(self):
-        """The head of a record that is announced to be long."""
-        self.upstream_in_handshake(
-            lambda sock: self.drip(sock, b"\x16\x03\x03\x40\x00\x02" + b"\0" * 100))
-
-    def relaying(self, *options, script=echo):
-        def after_handshake(peer):
-            peer.handshake()
-            return script(peer)
-
-        gateway = self.start(after_handshake, *options, scheme="tcp")
-        consumer = self.closing(connect(gateway.address))
-        self.assertTrue(served(consumer))
-        return gateway, consumer, time.monotonic()
-
-    def test_idle(self):
-        gateway, consumer, began = self.relaying("--idle-timeout", f"{self.LIMIT:g}s")
-        self.assertEqual(self.gone_in_time(gateway, consumer, began), "idle_timeout")
-        self.back_to_base(gateway)
-
-    def test_half_closed(self):
-        """The upstream has the consumer's end and never ends itself."""
-        def first_byte_then_silence(peer):
-            peer.send(peer.recv())
-            peer.read_all()
-            time.sleep(self.LIMIT * 3)
-
-        gateway, consumer, _ = self.relaying("--half-closed-timeout", f"{self.LIMIT:g}s",
-                                             script=first_byte_then_silence)
-        consumer.end()
-        self.assertEqual(self.gone_in_time(gateway, consumer, time.monotonic()),
-                         "half_closed_timeout")
-        self.back_to_base(gateway)
-
-
-def what_for(limit):
-    return limit * 4 + STEP
 
 
 class Rounds(Case):

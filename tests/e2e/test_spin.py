@@ -32,7 +32,7 @@ class Spin(Case):
         sanitizer = "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", "")
         gateway = self.gateway(
             connect_to, "--handshake-timeout", "10m",
-            "--workers", 1, "--admin", f"127.0.0.1:{port}", *options,
+            "--linger-timeout", "10m", "--workers", 1, "--admin", f"127.0.0.1:{port}", *options,
             prefix=("env", f"LD_PRELOAD={FAULT}", f"ASAN_OPTIONS={sanitizer}"), **settings)
         self.cpu = gateway.cpu()
         return gateway
