@@ -38,6 +38,17 @@ struct text_list {
     size_t count;
 };
 
+#define UPSTREAMS_MAX 64 /* of one service */
+
+enum balance {
+    BALANCE_FAILOVER,
+    BALANCE_ROUND_ROBIN,
+    BALANCE_LEAST_CONNECTIONS,
+    BALANCE_RANDOM_TWO,
+    BALANCE_SOURCE_HASH
+};
+enum race_word { RACE_TCP, RACE_TLS };
+enum check_word { CHECK_OFF, CHECK_TCP, CHECK_TLS };
 enum half_close_policy { HALF_CLOSE_ON, HALF_CLOSE_TLS13, HALF_CLOSE_OFF };
 enum over_limit { OVER_LIMIT_WAIT, OVER_LIMIT_RESET };
 enum log_sessions { LOG_SESSIONS_ALL, LOG_SESSIONS_FAILED, LOG_SESSIONS_NONE };
@@ -85,8 +96,19 @@ struct service_config {
     int64_t on_revoked;                                   /* enum revoked_policy */
     int64_t starttls; /* enum dialogue_protocol; 0: TLS at once */
     char *proxy, *proxy_credentials, *proxy_ca, *proxy_server_name;
-    int64_t warm_min, warm_max; /* warm_max 0: as warm_min */
-    int64_t warm_max_idle;      /* ms */
+    int64_t balance;                /* enum balance */
+    struct text_list weights;       /* of connect, in its order; none: 1 each */
+    int64_t backups;                /* so many, the last of connect */
+    int64_t race;                   /* enum race_word */
+    int64_t race_delay;             /* ms */
+    int64_t failover_on_verify;     /* 0 or 1 */
+    int64_t eject_after;            /* failures in a row; 0: never */
+    int64_t eject_time, eject_max;  /* ms */
+    int64_t check;                  /* enum check_word */
+    int64_t check_interval;         /* ms */
+    int64_t check_fall, check_rise; /* checks in a row */
+    int64_t warm_min, warm_max;     /* warm_max 0: as warm_min */
+    int64_t warm_max_idle;          /* ms */
     /* the listener's side */
     struct text_list listen_cert, listen_key, listen_ocsp, listen_alpn;
     char *listen_key_passphrase, *listen_ca, *listen_ca_dir, *listen_crl, *listen_crl_dir;
@@ -276,6 +298,9 @@ struct upstream {
     struct net_endpoint endpoint;
     char text[NET_TEXT_MAX];
     struct tls_peer peer;         /* tls:// only; its names are the service's */
+    uint32_t weight;              /* >= 1 */
+    bool backup;                  /* for when no other is usable */
+    uint64_t mark;                /* of the text: the same wherever it stands */
     struct stats_upstream *stats; /* core's; NULL until it has the snapshot */
 };
 

@@ -473,8 +473,8 @@ static bool check_service(struct checked *s, struct error *err)
            check_networks(c, "allow_upstreams", &c->allow_upstreams, err) && check_guard(s, err) &&
            check_ids(c, "allow_uid", false, &c->allow_uid, err) &&
            check_ids(c, "allow_gid", true, &c->allow_gid, err) && check_groups(s, err) &&
-           check_warm(c, err) && check_way(c, s->connect, err) && check_names(s, err) &&
-           check_listeners(s, s, err) && check_loops(s, err);
+           check_warm(c, err) && check_shares(c, err) && check_way(c, s->connect, err) &&
+           check_names(s, err) && check_listeners(s, s, err) && check_loops(s, err);
 }
 
 static bool check_all(const struct config *c, struct checked *services, struct error *err)

@@ -64,6 +64,10 @@ void proxy_free(struct proxy **p); /* NULLs *p; nothing for NULL */
 bool check_way(const struct service_config *s, const struct net_endpoint *connect,
                struct error *err) WARN_UNUSED;
 
+/* shares.c: weights, backups and ejection of a service's upstreams. */
+bool check_shares(const struct service_config *c, struct error *err) WARN_UNUSED;
+void config_shares(struct service *service); /* one that was checked, with its upstreams */
+
 /* check_dns.c: who looks up names. */
 bool check_dns(const struct config *c, struct error *err) WARN_UNUSED;
 

@@ -19,6 +19,20 @@ static const struct option_choice starttls_choices[] = {{"off", 0},
                                                         {"ftp", DIALOGUE_FTP},
                                                         {NULL, 0}};
 
+static const struct option_choice balance_choices[] = {
+    {"failover", BALANCE_FAILOVER},
+    {"round_robin", BALANCE_ROUND_ROBIN},
+    {"least_connections", BALANCE_LEAST_CONNECTIONS},
+    {"random_two", BALANCE_RANDOM_TWO},
+    {"source_hash", BALANCE_SOURCE_HASH},
+    {NULL, 0}};
+
+static const struct option_choice race_choices[] = {
+    {"tcp", RACE_TCP}, {"tls", RACE_TLS}, {NULL, 0}};
+
+static const struct option_choice check_choices[] = {
+    {"off", CHECK_OFF}, {"tcp", CHECK_TCP}, {"tls", CHECK_TLS}, {NULL, 0}};
+
 static const struct option_choice half_close_choices[] = {
     {"on", HALF_CLOSE_ON}, {"tls13", HALF_CLOSE_TLS13}, {"off", HALF_CLOSE_OFF}, {NULL, 0}};
 

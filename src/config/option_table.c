@@ -179,8 +179,8 @@ const struct option_row option_table[] = {
      .default_text = "0",
      .min = 0,
      .max = WARM_MOST,
-     .help = "connections to the first upstream kept ready, verified, so that a consumer need not "
-             "wait for one; 0: none"},
+     .help = "connections kept ready, verified, to the upstream that is next, so that a consumer "
+             "need not wait for one; 0: none"},
     {.name = "warm_max",
      .type = OPTION_NUMBER,
      SERVICE(warm_max),
@@ -192,6 +192,8 @@ const struct option_row option_table[] = {
     {TIME(SERVICE, warm_max_idle, 100), .default_text = "30s",
      .help = "one that waited this long is closed and made anew; below the upstream's own idle "
              "timeout"},
+
+#include "option_upstreams.h"
 
     {.heading = "The way to the upstream",
      CHOICE(starttls, UP, starttls_choices),

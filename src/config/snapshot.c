@@ -123,6 +123,7 @@ static bool make_upstreams(struct service *service, bool *tls_r, struct error *e
             }
         }
     }
+    config_shares(service);
     return true;
 }
 

@@ -96,6 +96,36 @@ static bool keeps_none_warm(const struct service_config *s)
     return s->warm_min == 0;
 }
 
+static bool has_one_upstream(const struct service_config *s)
+{
+    return s->connect.count == 1;
+}
+
+static bool makes_no_checks(const struct service_config *s)
+{
+    return s->check == CHECK_OFF;
+}
+
+/* Nothing that could have several addresses. */
+static bool has_no_name(const struct service_config *s)
+{
+    struct net_endpoint to;
+    struct net_addr unused;
+    struct error err;
+    error_init(&err);
+    for (size_t i = 0; i < s->connect.count && s->proxy == NULL; i++) {
+        if (net_endpoint_parse(&to, s->connect.items[i], NET_CONNECT, &err) &&
+            to.scheme != NET_UNIX && !net_addr_from_literal(&unused, to.host, to.port))
+            return false;
+    }
+    return s->proxy == NULL;
+}
+
+static bool has_one_address(const struct service_config *s)
+{
+    return has_one_upstream(s) && has_no_name(s);
+}
+
 static bool has_no_proxy(const struct service_config *s)
 {
     return s->proxy == NULL;
@@ -123,6 +153,13 @@ static bool takes_ticket_keys(const struct service_config *s)
 #define NOT_ASKED                                                                                  \
     asks_no_consumer, "would check nobody, as consumers are asked for no certificate; give the "   \
                       "CA of theirs: {listen_ca=FILE}"
+#define ALONE                                                                                      \
+    has_one_upstream, "would not be used, as there is one {connect}; give others or leave it out"
+#define NO_NAME                                                                                    \
+    has_no_name, "would not be used, as no {connect} is a name that could have several "           \
+                 "addresses; leave it out"
+#define NO_CHECKS                                                                                  \
+    makes_no_checks, "would not be used, as {check} is 'off'; give {check=tls} or leave it out"
 #define NONE_WARM                                                                                  \
     keeps_none_warm, "would not be used, as {warm_min} is 0; raise that or leave it out"
 #define NO_PROXY                                                                                   \
@@ -157,6 +194,19 @@ static const struct idle_rule {
     {"key_passphrase", NO_CERT},
     {"resumption_age", never_resumes,
      "would not be used, as {resumption} is false; leave one of them out"},
+    {"balance", ALONE},
+    {"weights", ALONE},
+    {"backups", ALONE},
+    {"eject_after", ALONE},
+    {"eject_time", ALONE},
+    {"eject_max", ALONE},
+    {"race", NO_NAME},
+    {"race_delay", NO_NAME},
+    {"failover_on_verify", has_one_address,
+     "would not be used, as there is one {connect} with one address; give others or leave it out"},
+    {"check_interval", NO_CHECKS},
+    {"check_fall", NO_CHECKS},
+    {"check_rise", NO_CHECKS},
     {"warm_max", NONE_WARM},
     {"warm_max_idle", NONE_WARM},
     {"proxy_credentials", has_no_proxy,

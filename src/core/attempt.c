@@ -237,6 +237,10 @@ static void prelude_go_on(struct attempt *a, enum prelude_status status)
         break;
     }
     timer_clear(a->order.worker->loop, &a->timer);
+    if (a->order.connect_only) {
+        good(a);
+        return;
+    }
     a->early = p->early;
     a->held = p->held;
     buf_init(&p->early);
@@ -296,6 +300,8 @@ static void connected(struct attempt *a, bool reset)
     if (why != 0 && !reset) {
         unanswered(a, REASON_CONNECT_FAILED, strerror(why));
         tell(a);
+    } else if (direct && a->order.connect_only) {
+        good(a);
     } else if (prelude_needed(a->order.service)) {
         prelude_begin(a);
     } else {
@@ -359,8 +365,15 @@ static bool is_forbidden(struct attempt *a)
     if (what == NULL)
         return false;
     snprintf(a->text, sizeof a->text, "the address is %s: forbidden", what);
+    a->blameless = true;
     unanswered(a, REASON_UPSTREAM_FORBIDDEN, a->text);
     return true;
+}
+
+/* What this process or machine has run out of, whatever the address. */
+static bool is_ours(int why)
+{
+    return why == EMFILE || why == ENFILE || why == ENOBUFS || why == ENOMEM;
 }
 
 bool attempt_start(struct attempt *a)
@@ -378,6 +391,12 @@ bool attempt_start(struct attempt *a)
         return deadline(a, now_of(a) + FULL_RETRY_MS);
     snprintf(a->text, sizeof a->text, "%s%s%s", refused.name, refused.name[0] != '\0' ? ": " : "",
              strerror(why));
+    if (is_ours(why)) {
+        fail_ours(a, a->text);
+        return false;
+    }
+    /* A setting that cannot be had, or no port that is free. */
+    a->blameless = refused.name[0] != '\0' || why == EADDRNOTAVAIL || why == EADDRINUSE;
     unanswered(a, REASON_CONNECT_FAILED, a->text);
     return false;
 }

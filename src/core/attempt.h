@@ -20,6 +20,7 @@ struct attempt_order {
     const struct upstream *upstream; /* one of the service's */
     struct net_addr address;
     const struct buf *hello;  /* see hello_send(); outlives the attempt */
+    bool connect_only;        /* good as soon as TLS could begin: without a transport */
     int64_t connect_until_ms; /* loop_now() scale; the handshake's time begins with it */
     /* The registration with the loop, and who hears its events and hands them to attempt_event().
      * io NULL: one of the attempt's own. It lives to the end of the batch in which the attempt is
@@ -55,6 +56,7 @@ struct attempt {
     struct attempt *next;     /* the dial's */
     enum attempt_stage stage; /* it stays when the attempt is over */
     enum attempt_outcome outcome;
+    bool blameless; /* unanswered, but it was not asked, or could not be: nothing is known of it */
     /* That of a failed handshake stays, with its transport->failure. Whoever takes it leaves NULL
      * here, and has the registration with the loop, too: see attempt_settle(). */
     struct transport *transport;

@@ -1,6 +1,7 @@
-/* Candidate after candidate, address after address, until one is connected and verified. */
+/* Candidate after candidate, until one is connected and verified. */
 #include "dial.h"
 
+#include "eyeballs.h"
 #include "stats.h"
 
 #include <esclusa/str.h>
@@ -8,12 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ADDRESS_SHARE_MIN_MS                                                                       \
-    2000 /* no address gets less, however many share the connect timeout                           \
-          */
-
 static void choose(struct dial *d);
-static void next_address(struct dial *d);
+static void race(struct dial *d);
 
 /* After each call that may end the dial nothing of it is touched: it may be gone. */
 
@@ -27,6 +24,34 @@ static int64_t now_of(const struct dial *d)
     return loop_now(d->order.worker->loop);
 }
 
+/* ---- how the candidate did ---- */
+
+/* Once a candidate. A check is no consumer's: it keeps its own count, and what a mere connection
+ * shows does not make up for handshakes that failed. */
+static void judge(struct dial *d, enum attempt_outcome outcome, enum reason reason,
+                  const char *error)
+{
+    if (!d->trying)
+        return;
+    const struct candidate_try *t = &d->try;
+    const bool check = d->order.only != NULL;
+    d->trying = false;
+    d->try.now_ms = now_of(d);
+    if (outcome == ATTEMPT_GOOD && !d->order.connect_only)
+        candidate_good(t);
+    else if (outcome == ATTEMPT_WRONG && !check)
+        candidate_wrong(t, reason);
+    else if (outcome == ATTEMPT_UNANSWERED && !check)
+        candidate_missed(t, reason, error);
+    else
+        candidate_undecided(t, check ? REASON_NONE : reason);
+}
+
+static void undecided(struct dial *d)
+{
+    judge(d, ATTEMPT_OURS, REASON_NONE, "");
+}
+
 /* ---- the end ---- */
 
 static void end(struct dial *d, enum reason reason, const char *error, const char *remedy)
@@ -34,9 +59,8 @@ static void end(struct dial *d, enum reason reason, const char *error, const cha
     timer_clear(d->order.worker->loop, &d->timer);
     d->is_over = true;
     d->reason = reason;
-    if (d->upstream != NULL && !d->exhausted) /* else it has been counted */
-        stats_upstream_tried(d->upstream->stats, reason);
-    stats_service_tried(d->order.service->stats, reason);
+    if (d->order.only == NULL)
+        stats_service_tried(d->order.service->stats, reason);
     d->remedy = remedy;
     (void)str_copy(d->error, sizeof d->error, error);
     d->order.over(d->order.context);
@@ -44,6 +68,7 @@ static void end(struct dial *d, enum reason reason, const char *error, const cha
 
 static void no_memory(struct dial *d, const char *what)
 {
+    undecided(d);
     end(d, REASON_NO_MEMORY, what, NULL);
 }
 
@@ -110,20 +135,66 @@ static const char *remedy_of(enum reason reason)
     }
 }
 
-static void next_candidate(struct dial *d)
+/* error: of the candidate's last failure, for the log. */
+static void next_candidate(struct dial *d, const char *error)
 {
-    stats_upstream_tried(d->upstream->stats, d->candidate_reason);
+    enum attempt_outcome outcome = d->missed ? ATTEMPT_UNANSWERED : ATTEMPT_OURS;
+    judge(d, d->wrong ? ATTEMPT_WRONG : outcome, d->candidate_reason, error);
+    candidate_leave(&d->counted);
     d->candidate++;
-    if (d->candidate < d->order.candidates) {
-        choose(d);
-        return;
-    }
+    choose(d);
+}
+
+static void exhausted(struct dial *d)
+{
     d->exhausted = true;
     end(d, d->first_reason, d->first_error,
         d->first_remedy != NULL ? d->first_remedy : remedy_of(d->first_reason));
 }
 
-/* ---- choose and resolve ---- */
+/* ---- choose ---- */
+
+static void arrange(struct dial *d)
+{
+    const struct service *service = d->order.service;
+    struct candidates *c = &d->candidates;
+    if (d->order.only != NULL || service->upstream_count == 1) {
+        c->order[0] = d->order.only == NULL ? 0 : (uint8_t)(d->order.only - service->upstreams);
+        c->count = 1;
+        c->usable = 0; /* asked in any case */
+        return;
+    }
+    candidates_order(c, d->order.worker, service, d->order.source);
+}
+
+/* One that was ejected since they were arranged has its turn behind all others. */
+static void put_off(struct candidates *c, size_t at)
+{
+    const uint8_t moved = c->order[at];
+    memmove(&c->order[at], &c->order[at + 1], c->count - at - 1);
+    c->order[c->count - 1] = moved;
+    c->usable--;
+}
+
+/* NULL: none is left. */
+static const struct upstream *next_upstream(struct dial *d)
+{
+    struct candidates *c = &d->candidates;
+    const struct upstream *all = d->order.service->upstreams;
+    const size_t most = d->order.most > 0 && d->order.most < c->count ? d->order.most : c->count;
+    d->try.trying = false;
+    while (d->candidate < c->usable && d->candidate < most &&
+           !candidate_may_try(&all[c->order[d->candidate]], now_of(d), &d->try.trying))
+        put_off(c, d->candidate);
+    return d->candidate < most ? &all[c->order[d->candidate]] : NULL;
+}
+
+static bool is_last(const struct dial *d)
+{
+    return d->candidate + 1 >= d->candidates.count || d->candidate + 1 == d->order.most;
+}
+
+/* ---- resolve ---- */
 
 static void resolved(struct resolve_query *query)
 {
@@ -131,12 +202,16 @@ static void resolved(struct resolve_query *query)
     d->asking = false;
     if (!query->ok) {
         remember(d, REASON_RESOLVE_FAILED, query->error.text, NULL);
-        next_candidate(d);
+        d->missed = true;
+        next_candidate(d, query->error.text);
         return;
     }
-    memcpy(d->addresses, query->addresses, query->count * sizeof d->addresses[0]);
-    d->address_count = query->count;
-    next_address(d);
+    memcpy(d->race.addresses, query->addresses, query->count * sizeof query->addresses[0]);
+    d->race.count = query->count;
+    if (d->upstream->stats != NULL)
+        eyeballs_order(d->race.addresses, query->targets, query->count,
+                       atomic_load(&d->upstream->stats->last_good));
+    race(d);
 }
 
 /* Whom to connect to: a proxy looks up the upstream's name. */
@@ -146,22 +221,40 @@ static const struct net_endpoint *place_of(const struct dial *d)
     return proxy != NULL ? &proxy->at.endpoint : &d->upstream->endpoint;
 }
 
+static void begin_try(struct dial *d)
+{
+    d->try.service = d->order.service;
+    d->try.upstream = d->upstream;
+    d->try.began_ms = now_of(d);
+    d->trying = true;
+    d->missed = d->wrong = false;
+    d->candidate_deadline_ms = now_of(d) + config_of(d)->connect_timeout;
+    if (d->order.only == NULL) {
+        d->counted = d->upstream->stats;
+        candidate_enter(d->counted);
+    }
+}
+
 static void choose(struct dial *d)
 {
     struct worker *w = d->order.worker;
-    enter(d, DIAL_CHOOSE);
-    d->upstream = &d->order.service->upstreams[d->candidate];
-    const struct net_endpoint *to = place_of(d);
-    d->candidate_deadline_ms = now_of(d) + config_of(d)->connect_timeout;
-    d->address_next = 0;
-    d->address_count = 1;
-    if (to->scheme == NET_UNIX) {
-        net_addr_from_path(&d->addresses[0], to->path);
-        next_address(d);
+    const struct upstream *next = next_upstream(d);
+    if (next == NULL) { /* the phase stays that of the last */
+        exhausted(d);
         return;
     }
-    if (net_addr_from_literal(&d->addresses[0], to->host, to->port)) {
-        next_address(d);
+    enter(d, DIAL_CHOOSE);
+    d->upstream = next;
+    begin_try(d);
+    const struct net_endpoint *to = place_of(d);
+    d->race.count = 1;
+    if (to->scheme == NET_UNIX) {
+        net_addr_from_path(&d->race.addresses[0], to->path);
+        race(d);
+        return;
+    }
+    if (net_addr_from_literal(&d->race.addresses[0], to->host, to->port)) {
+        race(d);
         return;
     }
     enter(d, DIAL_RESOLVE);
@@ -189,24 +282,16 @@ static void resolve_deadline(struct dial *d)
     snprintf(text, sizeof text, "%s: no answer from the resolver within %s", place_of(d)->host,
              after);
     remember(d, REASON_RESOLVE_TIMEOUT, text, NULL);
-    next_candidate(d);
+    d->missed = true;
+    next_candidate(d, text);
 }
 
-/* ---- attempts ---- */
+/* ---- race ---- */
 
-static void drop(struct dial *d, struct attempt *a)
+static void began(void *context)
 {
-    struct attempt **at = &d->running;
-    while (*at != a)
-        at = &(*at)->next;
-    *at = a->next;
-    attempt_destroy(&a);
-}
-
-static void drop_all(struct dial *d)
-{
-    while (d->running != NULL)
-        drop(d, d->running);
+    struct dial *d = context;
+    d->attempts++;
 }
 
 static const enum dial_phase phase_after[] = {[ATTEMPT_CONNECT] = DIAL_CONNECT,
@@ -216,6 +301,7 @@ static const enum dial_phase phase_after[] = {[ATTEMPT_CONNECT] = DIAL_CONNECT,
 static void connected(void *context, struct attempt *a)
 {
     struct dial *d = context;
+    d->address = a->order.address;
     d->connect_us = a->connect_us;
     d->prelude_phase = a->prelude_phase;
     enter(d, phase_after[a->stage]);
@@ -225,42 +311,7 @@ static void connected(void *context, struct attempt *a)
 static void ask(void *context, struct attempt *a)
 {
     struct dial *d = context;
-    d->asked = true;
-    for (struct attempt *other = d->running, *next; other != NULL; other = next) {
-        next = other->next;
-        if (other != a)
-            drop(d, other);
-    }
     d->order.ask(d->order.context, &a->early);
-}
-
-/* The dial ends with what came of this attempt. */
-static void settle(struct dial *d, struct attempt *a)
-{
-    d->phase = phase_after[a->stage];
-    d->prelude_phase = a->prelude_phase;
-    d->address = a->order.address;
-    d->connect_us = a->connect_us;
-    d->handshake_us = a->handshake_us;
-    if (a->transport != NULL && !attempt_settle(a, d->order.io, d->order.on_io, d->order.context)) {
-        no_memory(d, "no memory for the upstream connection");
-        return;
-    }
-    d->transport = a->transport;
-    a->transport = NULL;
-    d->early = a->early;
-    d->held = a->held;
-    buf_init(&a->early);
-    buf_init(&a->held);
-    if (a->outcome == ATTEMPT_GOOD)
-        end(d, REASON_NONE, "", NULL);
-    else
-        end(d, a->reason, a->error, a->remedy);
-}
-
-static bool is_last(const struct dial *d)
-{
-    return d->address_next >= d->address_count && d->candidate + 1 >= d->order.candidates;
 }
 
 /* One that outlives the attempt. */
@@ -270,109 +321,113 @@ static const char *static_remedy(const struct attempt *a)
     return t != NULL && t->failure == NULL ? a->remedy : NULL;
 }
 
-static void unanswered(struct dial *d, struct attempt *a)
-{
-    char where[NET_TEXT_MAX], text[NET_TEXT_MAX + 256];
-    net_addr_format(&a->order.address, where, sizeof where);
-    snprintf(text, sizeof text, "%s: %s", where, a->error);
-    remember(d, a->reason, text, a->stage == ATTEMPT_PRELUDE ? static_remedy(a) : NULL);
-    drop(d, a);
-}
-
-static void attempt_over(void *context, struct attempt *a)
+static void unanswered(void *context, const struct attempt *a)
 {
     struct dial *d = context;
-    bool cut = a->transport != NULL && a->transport->failure != NULL;
-    if (a->outcome == ATTEMPT_UNANSWERED && !(cut && is_last(d)) && !d->asked) {
-        unanswered(d, a);
-        next_address(d);
-    } else {
-        settle(d, a);
+    char where[NET_TEXT_MAX];
+    net_addr_format(&a->order.address, where, sizeof where);
+    snprintf(d->last_error, sizeof d->last_error, "%s: %s", where, a->error);
+    remember(d, a->reason, d->last_error, a->stage == ATTEMPT_PRELUDE ? static_remedy(a) : NULL);
+    d->missed = d->missed || (a->outcome == ATTEMPT_UNANSWERED && !a->blameless);
+}
+
+/* Wrong in a way that failover_on_verify passes over. */
+static bool may_pass(void *context, const struct attempt *a)
+{
+    struct dial *d = context;
+    if (!config_of(d)->failover_on_verify ||
+        (a->reason != REASON_UPSTREAM_VERIFY_FAILED && a->reason != REASON_UPSTREAM_REVOKED))
+        return false;
+    if (is_last(d) && d->race.next >= d->race.count && d->race.lanes == 1)
+        return false; /* there is nobody to go on to */
+    candidate_alarm(d->order.service, d->upstream, &a->order.address, a->reason, a->error,
+                    a->remedy);
+    d->wrong = true;
+    return true;
+}
+
+/* The dial ends with what came of this attempt. */
+static void settled(void *context, struct attempt *a)
+{
+    struct dial *d = context;
+    d->phase = phase_after[a->stage];
+    d->prelude_phase = a->prelude_phase;
+    d->address = a->order.address;
+    d->connect_us = a->connect_us;
+    d->handshake_us = a->handshake_us;
+    d->transport = a->transport;
+    a->transport = NULL;
+    d->early = a->early;
+    d->held = a->held;
+    buf_init(&a->early);
+    buf_init(&a->held);
+    judge(d, a->outcome, a->reason, a->error);
+    if (a->outcome != ATTEMPT_GOOD) {
+        end(d, a->reason, a->error, a->remedy);
+        return;
     }
+    if (d->upstream->stats != NULL)
+        atomic_store(&d->upstream->stats->last_good, eyeballs_mark(&d->address));
+    end(d, REASON_NONE, "", NULL);
 }
 
-/* NULL: no memory. */
-static struct attempt *new_attempt(struct dial *d, int64_t until_ms)
+static void lost(void *context)
 {
-    const struct attempt_order order = {.worker = d->order.worker,
-                                        .service = d->order.service,
-                                        .upstream = d->upstream,
-                                        .address = d->address,
-                                        .hello = &d->hello,
-                                        .connect_until_ms = until_ms,
-                                        .io = d->order.io,
-                                        .on_io = d->order.on_io,
-                                        .io_context = d->order.context,
-                                        .connected = connected,
-                                        .over = attempt_over,
-                                        .ask = d->order.ask == NULL ? NULL : ask,
-                                        .context = d};
-    struct attempt *a = attempt_create(&order);
-    if (a == NULL)
-        return NULL;
-    a->next = d->running;
-    d->running = a;
-    d->attempts++;
-    return a;
+    struct dial *d = context;
+    next_candidate(d, d->last_error);
 }
 
-/* Each address gets its share of what is left of the candidate's time. */
-static int64_t share_of(const struct dial *d)
+static void race_no_memory(void *context)
 {
-    int64_t now = now_of(d);
-    size_t left = d->address_count - d->address_next;
-    int64_t share = (d->candidate_deadline_ms - now) / (int64_t)left;
-    int64_t until = now + (share < ADDRESS_SHARE_MIN_MS ? ADDRESS_SHARE_MIN_MS : share);
-    return until < d->candidate_deadline_ms ? until : d->candidate_deadline_ms;
+    no_memory(context, "no memory for a connection attempt");
 }
 
-static void next_address(struct dial *d)
+static void race(struct dial *d)
 {
-    while (d->address_next < d->address_count &&
-           (d->address_next == 0 || now_of(d) < d->candidate_deadline_ms)) {
-        int64_t until_ms = share_of(d);
-        d->address = d->addresses[d->address_next++];
-        enter(d, DIAL_CONNECT);
-        struct attempt *a = new_attempt(d, until_ms);
-        if (a == NULL) {
-            no_memory(d, "no memory for a connection attempt");
-            return;
-        }
-        if (attempt_start(a))
-            return;
-        if (a->outcome != ATTEMPT_UNANSWERED) {
-            settle(d, a);
-            return;
-        }
-        unanswered(d, a);
-    }
-    next_candidate(d);
+    const struct service_config *c = config_of(d);
+    const struct race_order order = {.worker = d->order.worker,
+                                     .service = d->order.service,
+                                     .upstream = d->upstream,
+                                     .hello = &d->hello,
+                                     .verified = c->race == RACE_TLS,
+                                     .connect_only = d->order.connect_only,
+                                     .last = is_last(d),
+                                     .delay_ms = c->race_delay,
+                                     .until_ms = d->candidate_deadline_ms,
+                                     .io = d->order.io,
+                                     .on_io = d->order.on_io,
+                                     .io_context = d->order.context,
+                                     .began = began,
+                                     .connected = connected,
+                                     .unanswered = unanswered,
+                                     .ask = d->order.ask == NULL ? NULL : ask,
+                                     .may_pass = may_pass,
+                                     .settled = settled,
+                                     .lost = lost,
+                                     .no_memory = race_no_memory,
+                                     .context = d};
+    enter(d, DIAL_CONNECT);
+    d->address = d->race.addresses[0];
+    race_start(&d->race, &order);
 }
 
 /* ---- dispatch ---- */
 
 void dial_event(struct dial *d, unsigned events)
 {
-    if (d->is_over)
-        return;
-    for (struct attempt *a = d->running; a != NULL; a = a->next) {
-        if (a->io == d->order.io) {
-            attempt_event(a, events);
-            return;
-        }
-    }
+    if (!d->is_over)
+        race_event(&d->race, events);
 }
 
-/* The one that asked runs alone. */
 bool dial_wants_consumer(const struct dial *d)
 {
-    return d->asked && !d->is_over && d->running != NULL && attempt_wants_consumer(d->running);
+    return !d->is_over && race_wants_consumer(&d->race);
 }
 
 void dial_consumer(struct dial *d, const void *bytes, size_t length)
 {
     if (dial_wants_consumer(d))
-        attempt_consumer(d->running, bytes, length);
+        race_consumer(&d->race, bytes, length);
 }
 
 static void on_timer(void *context)
@@ -397,6 +452,7 @@ struct dial *dial_create(const struct dial_order *order)
 
 void dial_start(struct dial *d)
 {
+    arrange(d);
     choose(d);
 }
 
@@ -408,7 +464,9 @@ void dial_destroy(struct dial **dial)
         return;
     timer_clear(d->order.worker->loop, &d->timer);
     stop_asking(d);
-    drop_all(d);
+    undecided(d);
+    race_fini(&d->race, d->order.worker->loop);
+    candidate_leave(&d->counted);
     if (d->transport != NULL)
         loop_io_remove(d->order.io);
     transport_destroy(&d->transport);

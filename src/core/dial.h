@@ -1,15 +1,17 @@
-/* dial: from a service to a verified upstream connection: choose a candidate, resolve it, make
- * attempts (attempt.h) with its addresses. Private to core; knows no consumer.
+/* dial: from a service to a verified upstream connection: choose a candidate, resolve it, race its
+ * addresses (race.h), and go on to the next candidate. Private to core; knows no consumer.
  *
- * Owner: whoever wants the connection (a session, the warm pool), on the worker's thread. What
- * lets the next address or candidate be tried is decided by the class of failure: one that did not
- * answer (resolve, connect, silence or a cut in the handshake) does; one that answered and was
- * found wrong (certificate, alert, not TLS) never does, for silent failover would mask it. */
+ * Owner: whoever wants the connection (a session, the warm pool, a check), on the worker's thread.
+ * What lets the next address or candidate be tried is decided by the class of failure: one that
+ * did not answer (resolve, connect, silence or a cut in the handshake) does; one that answered and
+ * was found wrong (certificate, alert, not TLS) never does, for silent failover would mask it. With
+ * failover_on_verify a certificate that does not verify does, too, with an alarm. */
 #ifndef ESCLUSA_CORE_DIAL_H
 #define ESCLUSA_CORE_DIAL_H
 
-#include "attempt.h"
+#include "candidates.h"
 #include "phase.h"
+#include "race.h"
 #include "worker.h"
 
 #include <esclusa/buf.h>
@@ -21,7 +23,10 @@
 struct dial_order {
     struct worker *worker;
     const struct service *service; /* outlives the dial */
-    size_t candidates;             /* how many of service->upstreams, from the first */
+    size_t most;                   /* candidates at most; 0: all of the service's upstreams */
+    const struct upstream *only;   /* this one, however it did before, as a check; NULL: any */
+    bool connect_only;             /* see attempt.h */
+    const struct net_addr *source; /* the consumer, for balance = "source_hash"; NULL: none */
     struct loop_io *io;            /* lives to the end of the batch in which the dial ends */
     void (*on_io)(void *context, unsigned events);
     /* The dial is over: see dial_ok(). Called once, the last thing a dial does: it may be destroyed
@@ -47,6 +52,9 @@ struct dial {
     /* Verified when the dial is over and ok; NULL before there is a connection. That of a failed
      * handshake stays, with its transport->failure. Whoever takes it leaves NULL here. */
     struct transport *transport;
+    /* The upstream that this connection counts for, see candidate_leave(). To be taken like that.
+     */
+    struct stats_upstream *counted;
     /* What the consumer must hear before anything the transport gives. To be taken like that. */
     struct buf early;
     struct buf held;    /* mysql: what it has said already, for the upstream first */
@@ -58,21 +66,24 @@ struct dial {
      * dial_start(). */
     struct buf hello;
     /* private */
-    bool asked; /* the consumer had the word: no other attempt can be made */
+    struct candidates candidates;
+    size_t candidate; /* where in their order */
     enum phase prelude_phase;
-    size_t candidate;
-    struct net_addr addresses[RESOLVE_MAX];
-    size_t address_count, address_next;
+    struct candidate_try try;
+    bool trying;                   /* `try` has yet to be told */
+    bool missed;                   /* an address of the candidate was asked and did not answer */
+    bool wrong;                    /* one was, and was passed over */
     int64_t candidate_deadline_ms; /* connect timeout of the candidate as a whole */
     struct resolve_query query;
     bool asking;
-    struct attempt *running; /* list */
+    struct race race;
     struct timer timer;
     enum reason candidate_reason; /* the last failure of the candidate */
     /* The first failure that let another address or candidate be tried. */
     enum reason first_reason;
     char first_error[256];
-    const char *first_remedy; /* NULL: that of its reason */
+    char last_error[NET_TEXT_MAX + 256]; /* of an address */
+    const char *first_remedy;            /* NULL: that of its reason */
 };
 
 /* NULL: no memory. Nothing happens before dial_start(). */

@@ -299,6 +299,7 @@ void session_bury(struct session *s)
         gate_dismiss(s->gate, s->service->config, &s->consumer);
     if (s->gate != NULL)
         gate_leave(s->gate);
+    candidate_leave(&s->counted);
     struct worker *w = s->worker;
     s->deferred.callback = free_deferred;
     loop_defer(w->loop, &s->deferred);

@@ -73,13 +73,14 @@ struct session {
     struct loop_io io[RELAY_SIDES];
     struct transport *transport[RELAY_SIDES];
     struct relay relay;
-    struct buf early;            /* what came from the upstream before the relay; its own then */
-    struct translate *translate; /* NULL: none is needed */
-    bool warm;                   /* the upstream connection was taken from the warm pool */
-    bool relaying;               /* relay is initialised */
-    bool kept_alive;             /* the upstream's socket has keepalive */
-    bool handshaking;            /* counted in the group's handshakes */
-    bool admitted;               /* counted by the gate for its address */
+    struct buf early;               /* what came from the upstream before the relay; its own then */
+    struct translate *translate;    /* NULL: none is needed */
+    bool warm;                      /* the upstream connection was taken from the warm pool */
+    bool relaying;                  /* relay is initialised */
+    bool kept_alive;                /* the upstream's socket has keepalive */
+    bool handshaking;               /* counted in the group's handshakes */
+    struct stats_upstream *counted; /* see candidate_leave(); NULL: none */
+    bool admitted;                  /* counted by the gate for its address */
     struct timer timer;
     struct loop_deferred deferred;
     struct dial *dial; /* until the relay starts */

@@ -56,6 +56,10 @@ void connect_note(struct session *s)
     if (s->transport[RELAY_UP] == NULL)
         s->transport[RELAY_UP] = d->transport;
     d->transport = NULL;
+    if (s->counted == NULL) {
+        s->counted = d->counted;
+        d->counted = NULL;
+    }
     if (buf_empty(&s->early)) {
         s->early = d->early;
         buf_init(&d->early);
@@ -137,6 +141,7 @@ static bool take_warm(struct session *s)
     s->upstream = taken.upstream;
     s->upstream_address = taken.address;
     s->early = taken.early;
+    s->counted = taken.counted;
     if (!session_watch(s, RELAY_UP, taken.transport->fd, LOOP_READ))
         session_fail(s, REASON_NO_MEMORY, NULL, "no memory for the upstream connection");
     else
@@ -151,7 +156,7 @@ void connect_begin(struct session *s)
     const struct dial_order order = {
         .worker = s->worker,
         .service = s->service,
-        .candidates = s->service->upstream_count,
+        .source = session_peer(s),
         .io = &s->io[RELAY_UP],
         .on_io = session_on_up,
         .over = dial_over,

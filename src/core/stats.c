@@ -1,5 +1,6 @@
 #include "stats.h"
 
+#include <esclusa/clock.h>
 #include <esclusa/str.h>
 
 #include <stdlib.h>
@@ -49,6 +50,7 @@ static void free_service(struct stats_service *s)
     while (s->upstreams != NULL) {
         struct stats_upstream *u = s->upstreams;
         s->upstreams = u->next;
+        eject_fini(&u->eject);
         free(u->text);
         free(u);
     }
@@ -113,6 +115,7 @@ static struct stats_upstream *upstream_of(struct stats_service *s, const char *t
         free(u);
         return NULL;
     }
+    eject_init(&u->eject, (uint64_t)clock_us());
     *at = u;
     return u;
 }

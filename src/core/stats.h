@@ -13,6 +13,7 @@
 #ifndef ESCLUSA_CORE_STATS_H
 #define ESCLUSA_CORE_STATS_H
 
+#include "eject.h"
 #include "gate.h"
 #include "phase.h"
 
@@ -47,6 +48,7 @@
     X(STATS_WARM_AGED, "esclusa_warm_discarded_total", "counter", "cause=\"aged\"", "")            \
     X(STATS_WARM_CONFIG, "esclusa_warm_discarded_total", "counter", "cause=\"config\"", "")        \
     X(STATS_WARM_SPIN, "esclusa_warm_discarded_total", "counter", "cause=\"spin_guard\"", "")      \
+    X(STATS_WARM_OUTRANKED, "esclusa_warm_discarded_total", "counter", "cause=\"outranked\"", "")  \
     X(STATS_WARM_FAILED, "esclusa_warm_failures_total", "counter", "",                             \
       "Attempts to make a warm connection that failed.")                                           \
     X(STATS_LINGER_STUCK, "esclusa_lingers_cut_total", "counter", "cause=\"stuck\"",               \
@@ -97,10 +99,24 @@ struct stats_health {
 #define STATS_FAILED_IN_ROW 3
 #define STATS_FAILED_FOR_S  60
 
+/* What active checks found, see probe.h; written by the one worker that makes them. */
+enum check_state { CHECK_UNKNOWN, CHECK_UP, CHECK_DOWN };
+struct stats_check {
+    atomic_int state;    /* enum check_state */
+    atomic_uint against; /* checks in a row that say otherwise */
+    atomic_uint_fast64_t good, failed;
+};
+
 struct stats_upstream {
     struct stats_upstream *next;
     char *text;
     struct stats_health health;
+    struct eject eject;
+    struct stats_check check;
+    atomic_uint connections;           /* see candidate_enter() */
+    atomic_uint_fast64_t alarms;       /* certificates that did not verify and were passed over */
+    atomic_int_fast64_t alarm_told_ms; /* rate.h */
+    atomic_uint_fast64_t last_good;    /* eyeballs_mark() of an address; 0: none */
     struct tls_seen seen;
     atomic_uint_fast64_t failed[REASON_COUNT];
 };
@@ -116,8 +132,9 @@ struct stats_service {
     char *name;
     struct stats_health health; /* over all candidates */
     struct stats_upstream *upstreams;
-    struct stats_slot *slots; /* one a worker */
-    struct gate gate;         /* it outlives reloads, too */
+    struct stats_slot *slots;   /* one a worker */
+    struct gate gate;           /* it outlives reloads, too */
+    atomic_uint_fast64_t turns; /* of its upstreams, see balance.h */
     struct stats_lines lines[REASON_COUNT];
 };
 

@@ -24,6 +24,8 @@ struct warm_entry {
     struct loop_deferred gone;
     struct dial *dial; /* while it is being made */
     struct transport *transport;
+    const struct upstream *upstream;
+    struct stats_upstream *counted;
     struct net_addr address;
     struct buf early;
     int64_t ready_ms;
@@ -91,6 +93,7 @@ static void bury(struct warm_entry *e, struct warm_list *list)
     if (list == &e->pool->ready)
         stats_subtract(stats_slot(e->pool->service, w->index), STATS_WARM_READY);
     dial_destroy(&e->dial);
+    candidate_leave(&e->counted);
     loop_io_remove(&e->io);
     transport_destroy(&e->transport);
     buf_fini(&e->early);
@@ -112,7 +115,6 @@ static void begin_line(struct log_line *line, enum log_level level, const char *
     log_begin(line, level, event);
     log_text(line, "service", p->service->config->name);
     log_number(line, "worker", p->worker->index);
-    log_text(line, "upstream", p->service->upstreams[0].text);
 }
 
 /* ---- when to look ---- */
@@ -135,12 +137,14 @@ static void look_within(struct warm_pool *p, int64_t ms)
 
 /* ---- while it waits ---- */
 
-static void log_early_closer(const struct warm_pool *p, enum warm_verdict verdict)
+static void log_early_closer(const struct warm_pool *p, const struct upstream *upstream,
+                             enum warm_verdict verdict)
 {
     struct log_line line;
     if (verdict == WARM_AS_EVER)
         return;
     begin_line(&line, LOG_LEVEL_WARN, "warm_short_lived", p);
+    log_text(&line, "upstream", upstream->text);
     log_text(&line, "error", "the upstream closes idle connections soon");
     if (verdict == WARM_SHORT)
         log_number(&line, "kept_ms", p->pace.limit_ms);
@@ -158,10 +162,11 @@ static void closed(struct warm_entry *e)
     struct warm_pool *p = e->pool;
     int64_t now = loop_now(p->worker->loop);
     int64_t age = now - e->ready_ms;
+    const struct upstream *upstream = e->upstream;
     bury(e, &p->ready);
     p->counts.closed++;
     count(p, STATS_WARM_CLOSED);
-    log_early_closer(p, warm_pace_closed(&p->pace, now, age));
+    log_early_closer(p, upstream, warm_pace_closed(&p->pace, now, age));
     look_within(p, REFILL_AFTER_MS);
 }
 
@@ -198,6 +203,7 @@ static void log_failing(const struct warm_pool *p, const struct dial *d)
 {
     struct log_line line;
     begin_line(&line, LOG_LEVEL_WARN, "warm_failing", p);
+    log_text(&line, "upstream", d->upstream == NULL ? NULL : d->upstream->text);
     log_text(&line, "reason", reason_word(d->reason));
     log_text(&line, "error", d->error);
     log_text(&line, "remedy", d->remedy);
@@ -228,6 +234,9 @@ static void dial_over(void *context)
     e->early = e->dial->early;
     buf_init(&e->dial->early);
     e->address = e->dial->address;
+    e->upstream = e->dial->upstream;
+    e->counted = e->dial->counted;
+    e->dial->counted = NULL;
     dial_destroy(&e->dial);
     e->ready_ms = loop_now(p->worker->loop);
     sock_keep_alive(e->transport->fd, &p->service->connect_sock);
@@ -294,7 +303,7 @@ static bool start_one(struct warm_pool *p)
     const struct dial_order order = {
         .worker = p->worker,
         .service = p->service,
-        .candidates = 1,
+        .most = 1,
         .io = e == NULL ? NULL : &e->io,
         .on_io = on_io,
         .over = dial_over,
@@ -366,10 +375,12 @@ static void hand_out(struct warm_entry *e, struct warm_taken *taken_r)
 {
     struct warm_pool *p = e->pool;
     *taken_r = (struct warm_taken){.transport = e->transport,
-                                   .upstream = &p->service->upstreams[0],
+                                   .upstream = e->upstream,
+                                   .counted = e->counted,
                                    .address = e->address,
                                    .early = e->early};
     e->transport = NULL;
+    e->counted = NULL;
     buf_init(&e->early);
     warm_pace_lived(&p->pace, loop_now(p->worker->loop) - e->ready_ms);
     bury(e, &p->ready);
@@ -387,6 +398,12 @@ bool warm_take(struct warm *w, const struct snapshot *snapshot, const struct ser
     look_within(p, REFILL_AFTER_MS);
     struct warm_entry *e;
     while ((e = p->ready.newest) != NULL) { /* the likeliest to be still open */
+        if (candidate_outranked(service, e->upstream, loop_now(w->worker->loop))) {
+            p->counts.outranked++;
+            count(p, STATS_WARM_OUTRANKED);
+            retire(e);
+            continue;
+        }
         if (still_good(e)) {
             p->counts.hits++;
             count(p, STATS_WARM_HIT);
@@ -447,7 +464,7 @@ static void log_counts(const struct warm_pool *p)
 {
     const struct warm_counts *c = &p->counts;
     struct log_line line;
-    if (c->hits + c->misses + c->closed + c->aged + c->config + c->failed == 0)
+    if (c->hits + c->misses + c->closed + c->aged + c->config + c->outranked + c->failed == 0)
         return;
     begin_line(&line, LOG_LEVEL_INFO, "warm", p);
     log_number(&line, "hits", (int64_t)c->hits);
@@ -455,6 +472,7 @@ static void log_counts(const struct warm_pool *p)
     log_number(&line, "closed", (int64_t)c->closed);
     log_number(&line, "aged", (int64_t)c->aged);
     log_number(&line, "config", (int64_t)c->config);
+    log_number(&line, "outranked", (int64_t)c->outranked);
     log_number(&line, "failed", (int64_t)c->failed);
     log_end(&line);
 }

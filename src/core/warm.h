@@ -23,7 +23,8 @@ struct warm_pool;
 
 struct warm_counts {
     uint64_t hits, misses; /* consumers served from the pool, and those it had nothing for */
-    uint64_t closed, aged, config; /* discarded: by the upstream, too old, at a reload or stop */
+    uint64_t closed, aged, config; /* discarded: by the upstream, too old, at a reload or stop, */
+    uint64_t outranked;            /* and since another upstream is to be used instead */
     uint64_t failed;               /* dials */
 };
 
@@ -38,6 +39,7 @@ struct warm_taken {
     struct transport *transport;
     const struct upstream *upstream;
     struct net_addr address;
+    struct stats_upstream *counted; /* see candidate_leave() */
     struct buf early; /* came from the upstream already, and goes before what is read */
 };
 

@@ -2,6 +2,7 @@
 #include "heartbeat.h"
 #include "session.h"
 
+#include <esclusa/clock.h>
 #include <esclusa/log.h>
 
 #include <malloc.h>
@@ -235,7 +236,7 @@ void worker_group_limits(struct worker_group *group, const struct snapshot *snap
 bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
                  struct listen_set *set, struct error *err)
 {
-    *w = (struct worker){.group = group, .index = index};
+    *w = (struct worker){.group = group, .index = index, .random = (uint64_t)clock_us() + index};
     w->move_message.callback = move;
     w->drain_message.callback = drain;
     w->hurry_message.callback = hurry;

@@ -79,6 +79,7 @@ struct worker {
     struct listing_part listing; /* live sessions for the admin endpoint */
     struct warm warm;            /* connections kept ready */
     struct ration ration;        /* of handshakes, a turn */
+    uint64_t random;             /* state of random.h */
     int64_t drain_timeout_ms;    /* argument of drain_message */
     int64_t hurry_timeout_ms;    /* argument of hurry_message */
 };

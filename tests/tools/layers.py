@@ -27,6 +27,7 @@ HEADER_LAYER = {
     "sock_options": "net",
     "str": "base",
     "clock": "base",
+    "random": "base",
     "buf": "base",
     "log": "base",
     "text": "base",

@@ -96,7 +96,7 @@ static void bench_start(struct bench *b, size_t candidates)
 {
     const struct dial_order order = {.worker = &b->worker,
                                      .service = &b->service,
-                                     .candidates = candidates,
+                                     .most = candidates,
                                      .io = &b->io,
                                      .on_io = on_io,
                                      .over = over,
