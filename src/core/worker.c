@@ -120,6 +120,7 @@ static void drain_for(struct worker *w, int64_t timeout_ms)
 {
     leave_listeners(w);
     warm_stop(&w->warm);
+    probe_stop(&w->probe);
     if (!timer_set(w->loop, &w->drain_end, loop_now(w->loop) + timeout_ms))
         drain_end(w);
 }
@@ -148,6 +149,7 @@ static void kill_now(struct loop_message *message)
     struct worker *w = LOOP_OWNER(message, struct worker, kill_message);
     leave_listeners(w);
     warm_stop(&w->warm);
+    probe_stop(&w->probe);
     w->killed = true;
     for_each(w, session_kill);
     stop_if_over(w);
@@ -201,6 +203,8 @@ static void move(struct loop_message *message)
         reverify_begin(&w->reverify, before->snapshot, w->set->snapshot);
         if (!warm_move(&w->warm, w->set->snapshot))
             log_message(LOG_LEVEL_ERROR, "warm_off", "worker %u: no memory", w->index);
+        if (!probe_move(&w->probe, w->set->snapshot))
+            log_message(LOG_LEVEL_ERROR, "checks_off", "worker %u: no memory", w->index);
     }
     listen_set_unref(&before);
     listen_set_unref(&w->move_to);
@@ -245,6 +249,7 @@ bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
     reverify_init(&w->reverify, w);
     listing_part_init(&w->listing, w);
     warm_init(&w->warm, w);
+    probe_init(&w->probe, w);
     timer_init(&w->trim, trim, w);
     timer_init(&w->drain_end, drain_end, w);
     timer_init(&w->drain_give_up, drain_give_up, w);
@@ -252,6 +257,8 @@ bool worker_init(struct worker *w, struct worker_group *group, unsigned index,
     if (w->loop == NULL || !transport_scratch_init(&w->scratch, err) ||
         !transport_scratch_init(&w->scratch_under, err) || !acceptors_move(w, set, err))
         return false;
+    if (!probe_move(&w->probe, set->snapshot))
+        return error_set(err, "no memory for checks");
     return warm_move(&w->warm, set->snapshot) || error_set(err, "no memory for a warm pool");
 }
 
@@ -261,6 +268,7 @@ void worker_fini(struct worker *w)
         for_each(w, session_kill);
         acceptors_close(w);
         warm_stop(&w->warm);
+        probe_stop(&w->probe);
         reverify_fini(&w->reverify);
         timer_clear(w->loop, &w->trim);
         timer_clear(w->loop, &w->drain_end);

@@ -6,6 +6,7 @@
 
 #include "listen_set.h"
 #include "listing.h"
+#include "probe.h"
 #include "ration.h"
 #include "reverify.h"
 #include "warm.h"
@@ -78,6 +79,7 @@ struct worker {
     struct reverify reverify;    /* live sessions after a reload */
     struct listing_part listing; /* live sessions for the admin endpoint */
     struct warm warm;            /* connections kept ready */
+    struct probe probe;          /* active checks */
     struct ration ration;        /* of handshakes, a turn */
     uint64_t random;             /* state of random.h */
     int64_t drain_timeout_ms;    /* argument of drain_message */
