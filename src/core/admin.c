@@ -72,6 +72,16 @@ bool admin_healthy(const struct gateway *g)
     return heartbeat_age_ms(&g->heartbeat) < HEARTBEAT_LATE_MS;
 }
 
+/* By their checks, all of them: the next consumer is not needed to find that out. */
+static bool all_down(const struct service *service)
+{
+    for (size_t i = 0; i < service->upstream_count; i++) {
+        if (atomic_load(&service->upstreams[i].stats->check.state) != CHECK_DOWN)
+            return false;
+    }
+    return true;
+}
+
 bool admin_ready(const struct gateway *g, const struct snapshot *s, struct text *why)
 {
     bool ready = true;
@@ -83,7 +93,15 @@ bool admin_ready(const struct gateway *g, const struct snapshot *s, struct text 
     for (size_t i = 0; i < s->service_count; i++) {
         const struct service *service = &s->services[i];
         const struct stats_health *h = &service->stats->health;
-        if (!service->config->required || stats_is_usable(h, (int64_t)time(NULL)))
+        if (!service->config->required)
+            continue;
+        if (all_down(service)) {
+            text_add(why, "service %s has no usable upstream: the checks of all of them fail\n",
+                     service->config->name);
+            ready = false;
+            continue;
+        }
+        if (stats_is_usable(h, (int64_t)time(NULL)))
             continue;
         text_add(why,
                  "service %s has no usable upstream: %u attempts in a row failed, the last "

@@ -276,52 +276,6 @@ static void emit_insecure(struct metrics *m, const struct metric_row *row)
     text_fini(&t);
 }
 
-/* ---- one an upstream ---- */
-
-enum of_upstream { UPSTREAM_USABLE, UPSTREAM_LEAF, UPSTREAM_CHAIN };
-
-static void emit_upstream(struct metrics *m, const struct metric_row *row)
-{
-    struct text t = {.data = NULL};
-    for (size_t i = 0; i < m->s->service_count; i++) {
-        const struct service *s = &m->s->services[i];
-        for (size_t k = 0; k < s->upstream_count; k++) {
-            const struct stats_upstream *u = s->upstreams[k].stats;
-            const char *labels = metrics_labels_of(&t, s->config->name, u->text, "");
-            if (row->which == UPSTREAM_USABLE)
-                metrics_sample(m, row->name, labels, stats_is_usable(&u->health, m->now_s));
-            else if (atomic_load(&u->seen.seen_s) != 0)
-                metrics_sample_time(m, row->name, labels,
-                                    1000000 * (row->which == UPSTREAM_LEAF
-                                                   ? atomic_load(&u->seen.leaf_not_after_s)
-                                                   : atomic_load(&u->seen.chain_not_after_s)));
-        }
-    }
-    text_fini(&t);
-}
-
-static void emit_upstream_failures(struct metrics *m, const struct metric_row *row)
-{
-    struct text t = {.data = NULL};
-    for (size_t i = 0; i < m->s->service_count; i++) {
-        const struct service *s = &m->s->services[i];
-        for (size_t k = 0; k < s->upstream_count; k++) {
-            const struct stats_upstream *u = s->upstreams[k].stats;
-            for (int reason = 0; reason < REASON_COUNT; reason++) {
-                uint64_t value = atomic_load(&u->failed[reason]);
-                char more[64];
-                if (value == 0)
-                    continue;
-                (void)snprintf(more, sizeof more, "reason=\"%s\"",
-                               reason_word((enum reason)reason));
-                metrics_sample(m, row->name, metrics_labels_of(&t, s->config->name, u->text, more),
-                               value);
-            }
-        }
-    }
-    text_fini(&t);
-}
-
 /* ---- the table ---- */
 
 #define ROW(metric, kind, help_text, how, what, more)                                              \
@@ -385,9 +339,24 @@ static const struct metric_row rows[] = {
     ROW("connect_duration_seconds", "histogram", "How long good connects took.",
         emit_histogram, STATS_CONNECT, "")
     ROW("upstream_failures_total", "counter", "Attempts that failed with an upstream.",
-        emit_upstream_failures, 0, "")
-    ROW("upstream_usable", "gauge", "0 while the last attempts have failed.",
-        emit_upstream, UPSTREAM_USABLE, "")
+        metrics_upstream_failures, 0, "")
+    ROW("upstream_usable", "gauge", "0 while the last attempts have failed, or it is passed over.",
+        metrics_upstream, UPSTREAM_USABLE, "")
+    ROW("upstream_connections", "gauge", "Connections to it, and attempts at one.",
+        metrics_upstream, UPSTREAM_CONNECTIONS, "")
+    ROW("upstream_ejected", "gauge", "1 while it is passed over because it did not answer.",
+        metrics_upstream, UPSTREAM_EJECTED, "")
+    ROW("upstream_ejections_total", "counter", "How often it was ejected.",
+        metrics_upstream, UPSTREAM_EJECTIONS, "")
+    ROW("upstream_check_up", "gauge", "1 or 0: what its checks have found.",
+        metrics_upstream, UPSTREAM_CHECK_UP, "")
+    ROW("upstream_checks_total", "counter", "Active checks.",
+        metrics_upstream, UPSTREAM_CHECKS_GOOD, "result=\"good\"")
+    ROW("upstream_checks_total", "counter", "",
+        metrics_upstream, UPSTREAM_CHECKS_FAILED, "result=\"failed\"")
+    ROW("upstream_alarms_total", "counter",
+        "Certificates that did not verify and ended no session: passed over, or seen by a check.",
+        metrics_upstream, UPSTREAM_ALARMS, "")
     ROW("service_usable", "gauge", "0 while the last attempts with all candidates have failed.",
         emit_service_usable, 0, "")
     ROW("dns_lookups_total", "counter", "Names looked up, whatever queries it took.",
@@ -413,9 +382,9 @@ static const struct metric_row rows[] = {
     ROW("crl_next_update_timestamp_seconds", "gauge",
         "The first nextUpdate of the loaded revocation lists.", metrics_crls, 0, "")
     ROW("upstream_leaf_not_after_timestamp_seconds", "gauge",
-        "End of the certificate that the upstream showed last.", emit_upstream, UPSTREAM_LEAF, "")
+        "End of the certificate that the upstream showed last.", metrics_upstream, UPSTREAM_LEAF, "")
     ROW("upstream_chain_not_after_timestamp_seconds", "gauge",
-        "The first end in its chain.", emit_upstream, UPSTREAM_CHAIN, "")
+        "The first end in its chain.", metrics_upstream, UPSTREAM_CHAIN, "")
 };
 /* clang-format on */
 

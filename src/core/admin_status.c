@@ -83,11 +83,31 @@ static void put_listeners(struct json *j, const struct service *s)
     json_close(j, ']');
 }
 
-static const char *state_word(const struct stats_health *h)
+static const char *state_word(const struct stats_upstream *u)
 {
-    if (atomic_load(&h->failed_in_row) > 0)
+    if (atomic_load(&u->check.state) == CHECK_DOWN)
+        return "down";
+    if (eject_state(&u->eject, clock_ms()) != EJECT_IN)
+        return "ejected";
+    if (atomic_load(&u->health.failed_in_row) > 0)
         return "failing";
-    return atomic_load(&h->last_ok_s) != 0 ? "ok" : "unknown";
+    return atomic_load(&u->health.last_ok_s) != 0 ? "ok" : "unknown";
+}
+
+/* Its place among the others, and what they get instead of it. */
+static void put_share(struct json *j, const struct upstream *u)
+{
+    static const char *const words[] = {
+        [CHECK_UNKNOWN] = NULL, [CHECK_UP] = "up", [CHECK_DOWN] = "down"};
+    const struct stats_upstream *s = u->stats;
+    const int64_t left = atomic_load(&s->eject.due_ms) - clock_ms();
+    json_number(j, "weight", u->weight);
+    json_flag(j, "backup", u->backup);
+    json_number(j, "connections", atomic_load(&s->connections));
+    json_number(j, "ejected_for_ms", left > 0 ? left : 0);
+    json_number(j, "ejections", (int64_t)atomic_load(&s->eject.times));
+    json_text(j, "check", words[atomic_load(&s->check.state)]);
+    json_number(j, "alarms", (int64_t)atomic_load(&s->alarms));
 }
 
 static void put_served(struct json *j, const struct tls_seen *seen)
@@ -110,8 +130,10 @@ static void put_upstream(struct json *j, const struct gateway *g, const struct u
     json_open(j, NULL, '{');
     json_text(j, "address", u->text);
     json_flag(j, "tls", u->endpoint.scheme == NET_TLS);
-    json_text(j, "state", state_word(h));
-    json_flag(j, "usable", stats_is_usable(h, (int64_t)time(NULL)));
+    json_text(j, "state", state_word(u->stats));
+    json_flag(j, "usable",
+              stats_is_usable(h, (int64_t)time(NULL)) && !stats_passed_over(u->stats, clock_ms()));
+    put_share(j, u);
     json_number(j, "failures_in_row", atomic_load(&h->failed_in_row));
     admin_seconds(j, "last_ok_seconds", atomic_load(&h->last_ok_s));
     admin_seconds(j, "last_failure_seconds", atomic_load(&h->last_failed_s));

@@ -16,9 +16,7 @@
 
 static bool is_usable(const struct upstream *u, int64_t now_ms)
 {
-    const struct stats_upstream *s = u->stats;
-    return s == NULL || (eject_state(&s->eject, now_ms) != EJECT_OUT &&
-                         atomic_load(&s->check.state) != CHECK_DOWN);
+    return u->stats == NULL || !stats_passed_over(u->stats, now_ms);
 }
 
 static uint64_t source_of(const struct net_addr *a)

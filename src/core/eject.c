@@ -47,8 +47,10 @@ void eject_undecided(struct eject *e, bool trying)
 
 bool eject_answered(struct eject *e, int64_t began_ms, int64_t now_ms, bool trying)
 {
-    if (atomic_load(&e->missed) == 0 && atomic_load(&e->due_ms) == 0)
-        return false; /* as ever */
+    if (atomic_load(&e->missed) == 0 && atomic_load(&e->due_ms) == 0) { /* as ever */
+        eject_undecided(e, trying);
+        return false;
+    }
     bool back = false;
     pthread_mutex_lock(&e->mutex);
     const bool out = atomic_load(&e->due_ms) != 0;

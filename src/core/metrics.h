@@ -38,6 +38,22 @@ enum metrics_of_loaded { METRICS_NOT_AFTER, METRICS_EXPIRED };
 void metrics_loaded(struct metrics *m, const struct metric_row *row);
 void metrics_crls(struct metrics *m, const struct metric_row *row);
 
+/* metrics_upstreams.c: of each upstream that is configured */
+enum metrics_of_upstream {
+    UPSTREAM_USABLE,
+    UPSTREAM_CONNECTIONS,
+    UPSTREAM_EJECTED,
+    UPSTREAM_EJECTIONS,
+    UPSTREAM_CHECK_UP, /* left out while it is not known */
+    UPSTREAM_CHECKS_GOOD,
+    UPSTREAM_CHECKS_FAILED,
+    UPSTREAM_ALARMS,
+    UPSTREAM_LEAF, /* both are left out before it has shown one */
+    UPSTREAM_CHAIN
+};
+void metrics_upstream(struct metrics *m, const struct metric_row *row);
+void metrics_upstream_failures(struct metrics *m, const struct metric_row *row);
+
 /* admin_names.c */
 enum metrics_of_names {
     NAMES_LOOKUPS,

@@ -281,3 +281,9 @@ bool stats_is_usable(const struct stats_health *h, int64_t now_s)
     return atomic_load(&h->failed_in_row) < STATS_FAILED_IN_ROW ||
            now_s - atomic_load(&h->last_failed_s) > STATS_FAILED_FOR_S;
 }
+
+bool stats_passed_over(const struct stats_upstream *u, int64_t now_ms)
+{
+    return eject_state(&u->eject, now_ms) == EJECT_OUT ||
+           atomic_load(&u->check.state) == CHECK_DOWN;
+}

@@ -207,6 +207,8 @@ uint64_t stats_active(const struct stats *stats, const struct stats_service *s);
 void stats_histogram(const struct stats *stats, const struct stats_service *s,
                      enum stats_histogram which, uint64_t *buckets_r, uint64_t *sum_us_r);
 bool stats_is_usable(const struct stats_health *h, int64_t now_s);
+/* It is ejected, or down by its checks: consumers get others. now_ms: clock_ms(). */
+bool stats_passed_over(const struct stats_upstream *u, int64_t now_ms);
 /* NULL: none of that name. */
 struct stats_service *stats_find(const struct stats *stats, const char *name);
 
