@@ -67,23 +67,23 @@ struct dial {
     struct buf hello;
     /* private */
     struct candidates candidates;
-    size_t candidate; /* where in their order */
-    enum phase prelude_phase;
-    struct candidate_try try;
-    bool trying;                   /* `try` has yet to be told */
-    bool missed;                   /* an address of the candidate was asked and did not answer */
-    bool wrong;                    /* one was, and was passed over */
+    size_t candidate;              /* where in their order */
     int64_t candidate_deadline_ms; /* connect timeout of the candidate as a whole */
+    struct candidate_try try;
+    bool trying; /* `try` has yet to be told */
+    bool missed; /* an address of the candidate was asked and did not answer */
+    bool wrong;  /* one was, and was passed over */
+    bool asking; /* query is under way */
+    enum phase prelude_phase;
     struct resolve_query query;
-    bool asking;
     struct race race;
     struct timer timer;
     enum reason candidate_reason; /* the last failure of the candidate */
     /* The first failure that let another address or candidate be tried. */
     enum reason first_reason;
+    const char *first_remedy; /* NULL: that of its reason */
     char first_error[256];
     char last_error[NET_TEXT_MAX + 256]; /* of an address */
-    const char *first_remedy;            /* NULL: that of its reason */
 };
 
 /* NULL: no memory. Nothing happens before dial_start(). */

@@ -187,7 +187,7 @@ bool probe_move(struct probe *p, struct snapshot *snapshot)
     probe_stop(p);
     for (size_t i = 0; i < snapshot->service_count; i++)
         all += snapshot->services[i].upstream_count;
-    p->targets = calloc(all, sizeof *p->targets);
+    p->targets = calloc(all > 0 ? all : 1, sizeof *p->targets);
     if (p->targets == NULL)
         return false;
     p->snapshot = snapshot_ref(snapshot);
