@@ -60,6 +60,13 @@ void candidates_order(struct candidates *c, struct worker *w, const struct servi
     c->usable = balance_order(&by, items, c->count, c->order);
 }
 
+/* Nobody is sent back to one that has yet to show that it answers again. */
+static bool answers(const struct upstream *u, int64_t now_ms)
+{
+    return is_usable(u, now_ms) &&
+           (u->stats == NULL || atomic_load(&u->stats->health.failed_in_row) == 0);
+}
+
 bool candidate_outranked(const struct service *service, const struct upstream *u, int64_t now_ms)
 {
     if (service->upstream_count == 1)
@@ -68,7 +75,7 @@ bool candidate_outranked(const struct service *service, const struct upstream *u
         return true;
     for (const struct upstream *v = service->upstreams; v != u; v++) {
         const bool before = service->config->balance == BALANCE_FAILOVER || v->backup != u->backup;
-        if (before && is_usable(v, now_ms))
+        if (before && answers(v, now_ms))
             return true;
     }
     return false;

@@ -181,17 +181,16 @@ static const struct upstream *next_upstream(struct dial *d)
 {
     struct candidates *c = &d->candidates;
     const struct upstream *all = d->order.service->upstreams;
-    const size_t most = d->order.most > 0 && d->order.most < c->count ? d->order.most : c->count;
     d->try.trying = false;
-    while (d->candidate < c->usable && d->candidate < most &&
+    while (d->candidate < c->usable &&
            !candidate_may_try(&all[c->order[d->candidate]], now_of(d), &d->try.trying))
         put_off(c, d->candidate);
-    return d->candidate < most ? &all[c->order[d->candidate]] : NULL;
+    return d->candidate < c->count ? &all[c->order[d->candidate]] : NULL;
 }
 
 static bool is_last(const struct dial *d)
 {
-    return d->candidate + 1 >= d->candidates.count || d->candidate + 1 == d->order.most;
+    return d->candidate + 1 >= d->candidates.count;
 }
 
 /* ---- resolve ---- */

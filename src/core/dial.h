@@ -23,7 +23,6 @@
 struct dial_order {
     struct worker *worker;
     const struct service *service; /* outlives the dial */
-    size_t most;                   /* candidates at most; 0: all of the service's upstreams */
     const struct upstream *only;   /* this one, however it did before, as a check; NULL: any */
     bool connect_only;             /* see attempt.h */
     const struct net_addr *source; /* the consumer, for balance = "source_hash"; NULL: none */

@@ -303,7 +303,6 @@ static bool start_one(struct warm_pool *p)
     const struct dial_order order = {
         .worker = p->worker,
         .service = p->service,
-        .most = 1,
         .io = e == NULL ? NULL : &e->io,
         .on_io = on_io,
         .over = dial_over,

@@ -401,13 +401,12 @@ class Failing(Warm):
                          ("upstream_verify_failed", "upstream_handshake"))
         self.assertNotIn("warm", line)
 
-    def test_only_the_first_candidate_is_warmed(self):
+    def test_the_next_candidate_is_warmed_while_the_first_is_dead(self):
         second = self.upstream(server_context())
         gateway = self.gateway([f"tls://127.0.0.1:{free_port()}", second.url()], *VERIFIED,
-                               "--warm-min", 2)
-        gateway.wait_log(lambda line: line["event"] == "warm_failing")
-        self.assertEqual(second.accepted, 0)
-        self.assertEqual(self.served(gateway)[0], 0)
+                               "--warm-min", 2, "--workers", 1)
+        second.wait_live(2)
+        self.assertIs(self.served(gateway)[1]["warm"], True)
 
     def test_an_upstream_that_closes_at_once(self):
         upstream = self.upstream(server_context(), hang_up_after=0)

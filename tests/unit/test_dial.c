@@ -92,11 +92,12 @@ static void bench_init(struct bench *b, const uint16_t *ports, size_t count)
         (struct service){.config = &b->config, .upstreams = b->upstreams, .upstream_count = count};
 }
 
-static void bench_start(struct bench *b, size_t candidates)
+/* only: NULL: all of them. */
+static void bench_start(struct bench *b, const struct upstream *only)
 {
     const struct dial_order order = {.worker = &b->worker,
                                      .service = &b->service,
-                                     .most = candidates,
+                                     .only = only,
                                      .io = &b->io,
                                      .on_io = on_io,
                                      .over = over,
@@ -131,7 +132,7 @@ static void the_first_that_answers(void **state)
     uint16_t ports[] = {nobody_listens(), port, nobody_listens()};
     int before = count_descriptors();
     bench_init(&b, ports, 3);
-    bench_start(&b, 3);
+    bench_start(&b, NULL);
     bench_run(&b);
     assert_true(dial_ok(b.dial));
     assert_ptr_equal(b.dial->upstream, &b.upstreams[1]);
@@ -160,7 +161,7 @@ static void nobody_answers(void **state)
     uint16_t ports[] = {nobody_listens(), nobody_listens()};
     int before = count_descriptors();
     bench_init(&b, ports, 2);
-    bench_start(&b, 2);
+    bench_start(&b, NULL);
     bench_run(&b);
     assert_false(dial_ok(b.dial));
     assert_true(b.dial->exhausted);
@@ -174,7 +175,7 @@ static void nobody_answers(void **state)
     assert_int_equal(count_descriptors(), before);
 }
 
-static void no_more_candidates_than_ordered(void **state)
+static void one_alone_if_so_ordered(void **state)
 {
     (void)state;
     struct bench b;
@@ -182,7 +183,7 @@ static void no_more_candidates_than_ordered(void **state)
     int listener = listen_anywhere(&port);
     uint16_t ports[] = {nobody_listens(), port};
     bench_init(&b, ports, 2);
-    bench_start(&b, 1);
+    bench_start(&b, &b.upstreams[0]);
     bench_run(&b);
     assert_false(dial_ok(b.dial));
     assert_ptr_equal(b.dial->upstream, &b.upstreams[0]);
@@ -199,7 +200,7 @@ static void given_up(void **state)
     int listener = listen_anywhere(&port);
     int before = count_descriptors();
     bench_init(&b, &port, 1);
-    bench_start(&b, 1);
+    bench_start(&b, NULL);
     dial_destroy(&b.dial); /* while it connects */
     assert_null(b.io.loop);
     loop_turn(b.worker.loop, 0);
@@ -209,7 +210,7 @@ static void given_up(void **state)
 
     bench_init(&b, &port, 1);
     b.destroy = true; /* in its own callback */
-    bench_start(&b, 1);
+    bench_start(&b, NULL);
     bench_run(&b);
     assert_null(b.dial);
     assert_null(b.io.loop);
@@ -234,7 +235,7 @@ static void no_answer_in_time(void **state)
     }
     bench_init(&b, &port, 1);
     b.config.connect_timeout = 150;
-    bench_start(&b, 1);
+    bench_start(&b, NULL);
     bench_run(&b);
     assert_int_equal(b.dial->reason, REASON_CONNECT_TIMEOUT);
     assert_true(b.dial->exhausted);
@@ -247,10 +248,8 @@ static void no_answer_in_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_first_that_answers),
-        cmocka_unit_test(nobody_answers),
-        cmocka_unit_test(no_more_candidates_than_ordered),
-        cmocka_unit_test(given_up),
+        cmocka_unit_test(the_first_that_answers),  cmocka_unit_test(nobody_answers),
+        cmocka_unit_test(one_alone_if_so_ordered), cmocka_unit_test(given_up),
         cmocka_unit_test(no_answer_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
