@@ -1,5 +1,7 @@
 #include "model.h"
 
+#include "model_json.h"
+
 #include <esclusa/str.h>
 #include <esclusa/text.h>
 
@@ -7,27 +9,47 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void get_text(const json_t *from, const char *key, char *dst, size_t size)
+#define NAME_BYTES 128 /* of which so many are shown */
+
+void model_get_text(const json_t *from, const char *key, char *dst, size_t size)
 {
     const json_t *value = json_object_get(from, key);
     const char *text = json_string_value(value);
     view_clean(dst, size, text != NULL ? text : "", json_string_length(value));
 }
 
-static int64_t get_number(const json_t *from, const char *key)
+/* Each byte that is not ASCII is U+00NN in JSON, and \xNN in /metrics. */
+void model_get_name(const json_t *from, const char *key, char *dst, size_t size)
+{
+    const char *text = json_string_value(json_object_get(from, key));
+    char bytes[NAME_BYTES];
+    size_t length = 0;
+    for (const char *p = text; p != NULL && *p != '\0' && length < sizeof bytes; p++) {
+        const unsigned char c = (unsigned char)*p, next = (unsigned char)p[1];
+        if ((c & 0xfe) == 0xc2 && (next & 0xc0) == 0x80) {
+            bytes[length++] = (char)((c & 3) << 6 | (next & 0x3f));
+            p++;
+        } else {
+            bytes[length++] = *p;
+        }
+    }
+    view_clean(dst, size, bytes, length);
+}
+
+int64_t model_get_number(const json_t *from, const char *key)
 {
     const json_t *value = json_object_get(from, key);
     return json_is_integer(value) ? json_integer_value(value) : NUMBER_NONE;
 }
 
-static double get_seconds(const json_t *from, const char *key)
+double model_get_seconds(const json_t *from, const char *key)
 {
     const json_t *value = json_object_get(from, key);
     return json_is_number(value) ? json_number_value(value) : -1;
 }
 
 /* The root, which must be an object. What libjansson says quotes the text: only where is told. */
-static json_t *parse(const char *text, struct error *err)
+json_t *model_parse(const char *text, struct error *err)
 {
     json_error_t why;
     json_t *root = json_loads(text, 0, &why);
@@ -44,7 +66,7 @@ static json_t *parse(const char *text, struct error *err)
     return NULL;
 }
 
-#define TEXT(json, from, field) get_text(from, #field, (json)->field, sizeof(json)->field)
+#define TEXT(json, from, field) model_get_text(from, #field, (json)->field, sizeof(json)->field)
 
 static void get_chain(struct failure *f, const json_t *chain)
 {
@@ -58,16 +80,16 @@ static void get_chain(struct failure *f, const json_t *chain)
 
 static void get_failure(struct failure *f, const json_t *from)
 {
-    f->id = get_number(from, "id");
-    f->alert = get_number(from, "alert");
-    f->depth = get_number(from, "depth");
-    f->attempts = get_number(from, "attempts");
-    f->bytes_up = get_number(from, "bytes_up");
-    f->bytes_down = get_number(from, "bytes_down");
-    f->time_seconds = get_seconds(from, "time_seconds");
-    f->duration_seconds = get_seconds(from, "duration_seconds");
+    f->id = model_get_number(from, "id");
+    f->alert = model_get_number(from, "alert");
+    f->depth = model_get_number(from, "depth");
+    f->attempts = model_get_number(from, "attempts");
+    f->bytes_up = model_get_number(from, "bytes_up");
+    f->bytes_down = model_get_number(from, "bytes_down");
+    f->time_seconds = model_get_seconds(from, "time_seconds");
+    f->duration_seconds = model_get_seconds(from, "duration_seconds");
     TEXT(f, from, time);
-    TEXT(f, from, service);
+    model_get_name(from, "service", f->service, sizeof f->service);
     TEXT(f, from, listen);
     TEXT(f, from, consumer);
     TEXT(f, from, upstream);
@@ -87,7 +109,7 @@ static void get_failure(struct failure *f, const json_t *from)
 bool model_failures(struct failures *f, const char *json, struct error *err)
 {
     memset(f, 0, sizeof *f);
-    json_t *root = parse(json, err);
+    json_t *root = model_parse(json, err);
     const json_t *list = root == NULL ? NULL : json_object_get(root, "failures");
     if (root != NULL && !json_is_array(list))
         (void)error_set(err,
@@ -100,8 +122,8 @@ bool model_failures(struct failures *f, const char *json, struct error *err)
         json_decref(root);
         return error_set(err, "no memory");
     }
-    f->total = get_number(root, "total");
-    f->dropped = get_number(root, "dropped");
+    f->total = model_get_number(root, "total");
+    f->dropped = model_get_number(root, "dropped");
     for (size_t i = 0; i < count; i++)
         get_failure(&f->items[f->count++], json_array_get(list, i));
     json_decref(root);
@@ -116,7 +138,7 @@ void model_failures_free(struct failures *f)
 
 char *model_pretty(const char *json, struct error *err)
 {
-    json_t *root = parse(json, err);
+    json_t *root = model_parse(json, err);
     char *text =
         root == NULL
             ? NULL

@@ -1,5 +1,5 @@
-/* model: what the admin endpoint's JSON says. The only place that knows libjansson. A key that is
- * missing, null or of another type is an empty text or NUMBER_NONE: an older or newer gateway is
+/* model: what the admin endpoint's JSON says. Only its files (model*.c) know libjansson. A key that
+ * is missing, null or of another type is an empty text or NUMBER_NONE: an older or newer gateway is
  * shown as far as it goes. Texts are clean (view_clean): nothing in them drives a terminal. Lists
  * are cut at their bounds. The caller owns what is returned and frees it. */
 #ifndef ESCLUSA_VIEW_MODEL_H
