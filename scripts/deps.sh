@@ -10,14 +10,14 @@ export LC_ALL=C
 
 build=(gcc libc6-dev cmake ninja-build pkgconf libssl-dev openssl curl ca-certificates util-linux
     libconfig-dev libseccomp-dev libmicrohttpd-dev libc-ares-dev
-    libcurl4-openssl-dev libjansson-dev)
+    libcurl4-openssl-dev libjansson-dev libncurses-dev)
 # libc6-dev: gcc only recommends it. The peers of the end-to-end tests: redis, nginx, PostgreSQL,
 # MariaDB, openssl, curl, and two forward proxies.
 # From mandoc on: what is shipped is checked with them. systemd: its tools judge the units; nothing
 # of it is started.
 tests=(libcmocka-dev python3 git procps iproute2 redis-server redis-tools nginx libnginx-mod-stream
     haproxy tinyproxy-bin microsocks postgresql mariadb-server clang-format
-    clang-tidy shellcheck mandoc man-db dpkg-dev systemd lintian python3-yaml strace logrotate)
+    clang-tidy shellcheck mandoc man-db dpkg-dev systemd lintian python3-yaml strace logrotate tmux)
 
 # A token in software, and what opens it for OpenSSL: in Debian from 13 on. Before, the tests of
 # pkcs11: say that they are skipped.

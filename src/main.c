@@ -177,8 +177,8 @@ static int run(struct config *config, int argc, char *argv[], struct program *pr
     return check_or_serve(config, command, &words, err);
 }
 
-/* why is another program, beside this one or where it is installed. Returns only where it
- * cannot be started. */
+/* why and top are another program, beside this one or where it is installed. Returns only where
+ * it cannot be started. */
 static int start_view(char *argv[])
 {
     static const char *const places[] = {"esclusa-view", ESCLUSA_VIEW_PATH};
@@ -212,7 +212,7 @@ int main(int argc, char *argv[])
     if (!hold_standard_descriptors()) {
         return EXIT_CANNOT_RUN;
     }
-    if (argc > 1 && strcmp(argv[1], "why") == 0) {
+    if (argc > 1 && (strcmp(argv[1], "why") == 0 || strcmp(argv[1], "top") == 0)) {
         return start_view(argv);
     }
     struct error err;

@@ -86,7 +86,9 @@ void config_print_help(FILE *out)
         "run\n"
         "  esclusa check --explain    every setting with its type, range and default\n"
         "  esclusa why [ID] --admin ADDR [--json]   the last failed sessions of the gateway whose\n"
-        "                             admin endpoint is there, or all about the one with this ID\n",
+        "                             admin endpoint is there, or all about the one with this ID\n"
+        "  esclusa top --admin ADDR [--interval SECONDS] [--once]   the services of that gateway,\n"
+        "                             live in a terminal\n",
         out);
     for (size_t i = 0; i < option_count; i++) {
         if (option_table[i].heading != NULL) {
@@ -103,6 +105,9 @@ void config_print_help(FILE *out)
                  "of check: print every setting with its type, range and default");
     print_option(out, "--sandbox", '\0', "",
                  "of check, without a value: print what the process will be allowed");
+    print_option(out, "--once", '\0', "", "of top: print one table and exit");
+    print_option(out, "--interval", '\0', "SECONDS",
+                 "of top: how often the gateway is asked (default: 1)");
     print_option(out, "--json", '\0', "", "of why: print the answer as JSON");
     print_option(out, "--version", 'V', "", "print the version and that of OpenSSL");
     print_option(out, "--help", 'h', "", "print this");

@@ -1,5 +1,7 @@
 #include "fetch.h"
 
+#include "model.h"
+
 #include <esclusa/str.h>
 
 #include <curl/curl.h>
@@ -171,6 +173,18 @@ long fetch_status(const struct fetch *f)
 const char *fetch_body(const struct fetch *f)
 {
     return f->body.data != NULL ? f->body.data : "";
+}
+
+/* A refusal of the endpoint is one line of plain text. */
+bool fetch_refused(const struct fetch *f, const char *address, struct error *err)
+{
+    char said[200];
+    const char *body = fetch_body(f);
+    if (f->status == 200)
+        return false;
+    view_clean(said, sizeof said, body, strcspn(body, "\r\n"));
+    (void)error_set(err, "%s: %s (HTTP %ld)", address, said, f->status);
+    return true;
 }
 
 bool fetch_now(struct fetch *f, const char *path, struct error *err)

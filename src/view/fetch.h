@@ -31,6 +31,9 @@ enum fetch_state fetch_wait(struct fetch *f, const int *fds, bool *ready_r, size
 long fetch_status(const struct fetch *f);
 const char *fetch_body(const struct fetch *f);
 
+/* The last was answered with another status than 200, and err has what it says. */
+bool fetch_refused(const struct fetch *f, const char *address, struct error *err) WARN_UNUSED;
+
 /* All of it at once; blocks. */
 bool fetch_now(struct fetch *f, const char *path, struct error *err) WARN_UNUSED;
 

@@ -1,28 +1,16 @@
-/* esclusa-view: what `esclusa why` runs. A program of its own, so that the gateway
+/* esclusa-view: what `esclusa why` and `esclusa top` run. A program of its own, so that the gateway
  * is not linked with a client's libraries. Exit: 0 clean, 1 not to be had, 2 wrong words. */
 #include "fetch.h"
 #include "model.h"
+#include "top.h"
 #include "why.h"
 #include "words.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { EXIT_NOT_HAD = 1, EXIT_WRONG_WORDS = 2 };
-
-/* A refusal of the endpoint: one line of plain text. */
-static bool refused(const struct fetch *f, const struct view_address *address, struct error *err)
-{
-    char said[200];
-    const char *body = fetch_body(f);
-    if (fetch_status(f) == 200)
-        return false;
-    view_clean(said, sizeof said, body, strcspn(body, "\r\n"));
-    (void)error_set(err, "%s: %s (HTTP %ld)", address->text, said, fetch_status(f));
-    return true;
-}
 
 static bool print_json(const char *body, struct error *err)
 {
@@ -51,10 +39,21 @@ static bool run_why(const struct view_words *w, struct fetch *f, struct error *e
     char path[64] = "/failures";
     if (w->id != 0)
         (void)snprintf(path, sizeof path, "/failures?id=%" PRIu64, w->id);
-    if (!fetch_now(f, path, err) || refused(f, &w->address, err))
+    if (!fetch_now(f, path, err) || fetch_refused(f, w->address.text, err))
         return false;
     const char *body = fetch_body(f);
     return w->json ? print_json(body, err) : print_failures(w, body, err);
+}
+
+static bool run(const struct view_words *w, struct fetch *f, struct error *err)
+{
+    switch (w->command) {
+    case VIEW_TOP:
+        return w->once ? top_once(w, f, err) : top_run(w, f, err);
+    case VIEW_WHY:
+        break;
+    }
+    return run_why(w, f, err);
 }
 
 int main(int argc, char *argv[])
@@ -67,7 +66,7 @@ int main(int argc, char *argv[])
         return EXIT_WRONG_WORDS;
     }
     struct fetch *f = fetch_create(&words.address, &err);
-    bool good = f != NULL && run_why(&words, f, &err);
+    bool good = f != NULL && run(&words, f, &err);
     fetch_destroy(&f);
     if (good && (fflush(stdout) != 0 || ferror(stdout) != 0))
         good = error_set(&err, "could not write to standard output");

@@ -6,10 +6,15 @@
 
 #include <stdint.h>
 
+enum view_command { VIEW_WHY, VIEW_TOP };
+
 struct view_words {
+    enum view_command command;
     struct view_address address;
-    uint64_t id; /* 0: the list */
-    bool json;
+    uint64_t id; /* why: 0: the list */
+    bool json;   /* why */
+    bool once;   /* top */
+    int64_t interval_ms;
 };
 
 bool view_words_parse(struct view_words *w, int argc, char *const argv[],

@@ -33,10 +33,12 @@ class Completion(unittest.TestCase):
 
     def test_all_options_are_offered(self):
         first, check = set(offered("")), set(offered("check", "--"))
-        why = set(offered("why", "--"))
+        why, top = set(offered("why", "--")), set(offered("top", "--"))
         self.assertEqual({o for o in help_options() if o.startswith("--")},
-                         {o for o in first | check | why if o.startswith("-")})
+                         {o for o in first | check | why | top if o.startswith("-")})
         self.assertEqual(why, {"--admin", "--json"})
+        self.assertEqual(top, {"--admin", "--interval", "--once"})
+        self.assertEqual(offered("top", "--interval", ""), [])
         self.assertNotIn("--json", first | check)
         self.assertIn("check", first)
         self.assertNotIn("--explain", first)

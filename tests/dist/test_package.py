@@ -81,7 +81,8 @@ class Contents(unittest.TestCase):
     def test_control(self):
         self.assertEqual(self.field("Package"), "esclusa")
         self.assertEqual(self.field("Version"), OLD)
-        for library in ("libssl3", "libconfig", "libc6", "ca-certificates"):
+        for library in ("libssl3", "libconfig", "libc6", "ca-certificates", "libcurl4",
+                        "libjansson4", "libncursesw6"):
             self.assertRegex(self.field("Depends"), rf"\b{library}")
         self.assertNotRegex(self.field("Depends"), r"cmocka|asan|-dev\b")
 

@@ -75,6 +75,8 @@ def library_complaint(path, name):
         return "libcurl is met only in src/view/fetch.c"
     if name == "jansson.h" and text not in ("src/view/model.c", "src/view/model_status.c"):
         return "libjansson is met only in src/view/model.c and model_status.c"
+    if name in ("curses.h", "ncurses.h", "term.h") and text != "src/view/top_screen.c":
+        return "ncurses is met only in src/view/top_screen.c"
     if path.parts[:2] == ("src", "relay") and name in ("sys/socket.h", "sys/epoll.h"):
         return "the relay knows no sockets and no epoll"
     return None
@@ -164,6 +166,7 @@ def seeds(put):
         ("libcurl elsewhere", file("src/view/x.c", "#include <curl/curl.h>\n"), "libcurl is met"),
         ("libjansson elsewhere", file("src/core/x.c", "#include <jansson.h>\n"),
          "libjansson is met"),
+        ("ncurses elsewhere", file("src/view/x.c", "#include <curses.h>\n"), "ncurses is met"),
         ("libconfig elsewhere", file("src/config/schema.c", "#include <libconfig.h>\n"),
          "libconfig is met"),
         ("libseccomp elsewhere", file("src/core/x.c", "#include <seccomp.h>\n"),

@@ -74,7 +74,13 @@ static void test_words(void **state)
     assert_true(parse(&w, &err, "why", "--admin", "1", NULL));
     assert_true(w.id == 0 && !w.json);
     assert_true(parse(&w, &err, "why", "12", "--admin=1", "--json"));
-    assert_true(w.id == 12 && w.json);
+    assert_true(w.id == 12 && w.json && w.command == VIEW_WHY);
+    assert_true(parse(&w, &err, "top", "--admin", "1", NULL));
+    assert_true(w.command == VIEW_TOP && !w.once && w.interval_ms == 1000);
+    assert_true(parse(&w, &err, "top", "--once", "--interval=0.25", "--admin=1"));
+    assert_true(w.once && w.interval_ms == 250);
+    assert_true(parse(&w, &err, "top", "--interval=3600", "--admin=1", NULL));
+    assert_true(w.interval_ms == 3600000);
 }
 
 static void wrong(const char *a, const char *b, const char *c, const char *said)
@@ -94,7 +100,17 @@ static void test_wrong_words(void **state)
     wrong("why", "0", "--admin=1", "\"0\" is no ID");
     wrong("why", "x", "--admin=1", "\"x\" is no ID");
     wrong("why", "--once", "--admin=1", "\"--once\" is not known");
+    wrong("why", "--interval=1", "--admin=1", "esclusa why [ID]");
+    wrong("top", "--json", "--admin=1", "esclusa top --admin");
+    wrong("top", "5", "--admin=1", "\"5\" is not known");
+    wrong("top", NULL, NULL, "--admin is missing");
+    wrong("top", "--interval", NULL, "--interval: a value must follow");
+    static const char *const intervals[] = {"0",    "0.05", "",   "x",     ".5",       "1.",
+                                            "3601", "-1",   "1s", "0.2.5", "3600.001", "1.0001"};
+    for (size_t i = 0; i < sizeof intervals / sizeof intervals[0]; i++)
+        wrong("top", "--interval", intervals[i], "--interval: ");
     wrong("other", NULL, NULL, "esclusa why");
+    wrong("other", NULL, NULL, "esclusa top");
 }
 
 int main(void)
