@@ -105,6 +105,9 @@ struct resolver_counts {
                    * a lookup; from an old answer; by a failure just had */
     size_t names;
 };
+/* Its thread's loop, to be sent messages; NULL: nothing was asked for yet. It lives as long as the
+ * resolver. */
+struct loop *resolver_loop(struct resolver *r);
 void resolver_count(struct resolver *r, struct resolver_counts *counts);
 
 /* What is kept of a name. */

@@ -90,13 +90,21 @@ static bool count_from_now(struct gateway *g, struct error *err)
     return stats_attach(g->stats, g->snapshot, err);
 }
 
+static struct loop *find_resolver(void *context)
+{
+    const struct worker_group *group = context;
+    return group->resolver == NULL ? NULL : resolver_loop(group->resolver);
+}
+
 static bool start_beating(struct gateway *g, struct error *err)
 {
     g->group.heartbeat = &g->heartbeat;
     /* Only for who asks: a gateway at rest is to cost nothing. */
     const bool asked = g->snapshot->config.admin != NULL || g->notify.watchdog_ms > 0;
-    return (heartbeat_init(&g->heartbeat, g->loop, g->snapshot->workers) &&
-            (!asked || heartbeat_start(&g->heartbeat))) ||
+    if (!heartbeat_init(&g->heartbeat, g->loop, g->snapshot->workers))
+        return error_set(err, "no memory for the heartbeat");
+    heartbeat_find(&g->heartbeat, find_resolver, &g->group);
+    return !asked || heartbeat_start(&g->heartbeat) ||
            error_set(err, "no memory for the heartbeat");
 }
 
@@ -201,10 +209,10 @@ void gateway_destroy(struct gateway **gateway)
     for (unsigned i = 0; i < g->group.count; i++)
         worker_fini(&g->group.workers[i]);
     listing_fini(&g->listing);
-    heartbeat_fini(&g->heartbeat);
     failures_destroy(&g->failures);
     free(g->group.workers);
     resolver_destroy(&g->group.resolver);
+    heartbeat_fini(&g->heartbeat); /* all loops that it sends to have ended */
     reload_fini(g);
     drain_fini(g);
     upgrade_fini(g);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* On the worker's thread. */
+/* On the loop's thread. */
 static void tick(struct loop_message *message)
 {
     struct heartbeat_loop *l = LOOP_OWNER(message, struct heartbeat_loop, message);
@@ -20,7 +20,11 @@ static void beat(void *context)
 {
     struct heartbeat *h = context;
     atomic_store(&h->main_ticked_ms, clock_ms());
-    for (unsigned i = 0; i < h->count; i++) {
+    struct loop *found =
+        h->find != NULL && h->loops[h->count].loop == NULL ? h->find(h->find_context) : NULL;
+    if (found != NULL)
+        heartbeat_watch(h, h->count, found);
+    for (unsigned i = 0; i <= h->count; i++) {
         struct heartbeat_loop *l = &h->loops[i];
         if (l->loop == NULL || atomic_load(&l->on_its_way) ||
             atomic_load(&l->ticked_ms) == CLOCK_NEVER)
@@ -40,14 +44,14 @@ bool heartbeat_init(struct heartbeat *h, struct loop *main, unsigned workers)
     h->main = main;
     timer_init(&h->timer, beat, h);
     atomic_init(&h->main_ticked_ms, clock_ms());
-    h->loops = aligned_alloc(_Alignof(struct heartbeat_loop), workers * sizeof *h->loops);
+    h->count = workers;
+    h->loops = aligned_alloc(_Alignof(struct heartbeat_loop), (workers + 1) * sizeof *h->loops);
     if (h->loops == NULL)
         return false;
-    memset(h->loops, 0, workers * sizeof *h->loops);
-    for (h->count = 0; h->count < workers; h->count++) {
-        struct heartbeat_loop *l = &h->loops[h->count];
-        l->message.callback = tick;
-        atomic_init(&l->ticked_ms, CLOCK_NEVER);
+    memset(h->loops, 0, (workers + 1) * sizeof *h->loops);
+    for (unsigned i = 0; i <= workers; i++) {
+        h->loops[i].message.callback = tick;
+        atomic_init(&h->loops[i].ticked_ms, CLOCK_NEVER);
     }
     return true;
 }
@@ -56,6 +60,12 @@ void heartbeat_watch(struct heartbeat *h, unsigned worker, struct loop *loop)
 {
     h->loops[worker].loop = loop;
     atomic_store(&h->loops[worker].ticked_ms, clock_ms());
+}
+
+void heartbeat_find(struct heartbeat *h, struct loop *(*find)(void *context), void *context)
+{
+    h->find = find;
+    h->find_context = context;
 }
 
 bool heartbeat_start(struct heartbeat *h)
@@ -81,7 +91,7 @@ void heartbeat_left(struct heartbeat *h, unsigned worker)
 int64_t heartbeat_age_ms(const struct heartbeat *h)
 {
     int64_t oldest = atomic_load(&h->main_ticked_ms);
-    for (unsigned i = 0; i < h->count; i++) {
+    for (unsigned i = 0; i <= h->count; i++) {
         int64_t ticked = atomic_load(&h->loops[i].ticked_ms);
         if (ticked < oldest)
             oldest = ticked;

@@ -28,7 +28,9 @@ struct heartbeat {
     struct loop *main;
     struct timer timer;
     unsigned count;
-    struct heartbeat_loop *loops; /* one a worker */
+    struct heartbeat_loop *loops; /* one a worker, and the one that is found */
+    struct loop *(*find)(void *context);
+    void *find_context;
     atomic_int_fast64_t main_ticked_ms;
 };
 
@@ -36,14 +38,18 @@ struct heartbeat {
  * memory. */
 bool heartbeat_init(struct heartbeat *h, struct loop *main, unsigned workers) WARN_UNUSED;
 void heartbeat_watch(struct heartbeat *h, unsigned worker, struct loop *loop);
+/* A loop that may begin to turn at any time: asked for with each beat until it is not NULL. Then it
+ * must live until heartbeat_fini(), or as long as the main loop turns. */
+void heartbeat_find(struct heartbeat *h, struct loop *(*find)(void *context), void *context);
 /* Beats from now on. False: no memory for a timer. */
 bool heartbeat_start(struct heartbeat *h) WARN_UNUSED;
-/* When the workers' threads have ended. */
+/* When the threads of all loops have ended. */
 void heartbeat_fini(struct heartbeat *h);
 
 /* The worker's thread: its loop has ended as it should. */
 void heartbeat_left(struct heartbeat *h, unsigned worker);
-/* Any thread: how long ago the loop that is the latest has ticked; the main loop counts too. */
+/* Any thread: how long ago the loop that is the latest has ticked; the main loop counts too, and
+ * the one that was found. */
 int64_t heartbeat_age_ms(const struct heartbeat *h);
 /* Any thread: from post to run, microseconds; of one that is still on its way, so far. */
 int64_t heartbeat_lag_us(const struct heartbeat *h, unsigned worker);

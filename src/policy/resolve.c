@@ -165,6 +165,14 @@ void resolve_cancel(struct resolver *r, struct resolve_query *query)
 
 /* ---- what is seen from outside ---- */
 
+struct loop *resolver_loop(struct resolver *r)
+{
+    pthread_mutex_lock(&r->mutex);
+    struct loop *loop = r->started ? r->loop : NULL;
+    pthread_mutex_unlock(&r->mutex);
+    return loop;
+}
+
 void resolver_count(struct resolver *r, struct resolver_counts *counts)
 {
     pthread_mutex_lock(&r->mutex);

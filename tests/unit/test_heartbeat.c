@@ -118,6 +118,41 @@ static void one_that_has_ended_is_not_waited_for(void **state)
     assert_int_equal(heartbeat_lag_us(&w->heartbeat, 0), 0);
 }
 
+static struct loop *late;
+
+static struct loop *find(void *context)
+{
+    (void)context;
+    return late;
+}
+
+/* As the resolver's, which begins with the first name. */
+static void one_that_begins_later(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    error_init(&err);
+    struct loop *fourth = loop_create(&err);
+    assert_non_null(fourth);
+    late = NULL;
+    heartbeat_find(&w->heartbeat, find, NULL);
+    beat(w);
+    loop_turn(w->worker[0], 0);
+    loop_turn(w->worker[1], 0);
+    assert_true(heartbeat_age_ms(&w->heartbeat) < 1000);
+    late = fourth;
+    beat(w); /* it is found */
+    sleep_ms(200);
+    beat(w);
+    loop_turn(w->worker[0], 0);
+    loop_turn(w->worker[1], 0);
+    assert_true(heartbeat_age_ms(&w->heartbeat) >= 200); /* it does not turn */
+    loop_turn(fourth, 0);
+    assert_true(heartbeat_age_ms(&w->heartbeat) < 200);
+    loop_destroy(&fourth);
+    late = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +160,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_message_at_a_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_main_loop_counts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_that_has_ended_is_not_waited_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_that_begins_later, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
