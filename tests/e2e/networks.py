@@ -46,14 +46,14 @@ class Networks(NamesCase):
             self.says(word, f"192.0.2.{number}", 443, context)
         return made
 
-    def greets(self, number, word):
+    def greets(self, number, word, context=None):
         """A host that says that word, and then repeats what it is told."""
         def script(connection):
             connection.send(word.encode())
             echo(connection)
 
         made = self.host(number)
-        self.listens(made, f"192.0.2.{number}", script)
+        self.listens(made, f"192.0.2.{number}", script, context)
         return made
 
     def dns_on(self, host, address="192.0.2.53"):

@@ -5,7 +5,7 @@ import socket
 import time
 
 import netns
-from dns_server import A
+from dns_server import A, Answer
 from harness import STEP, until
 from names import FRESH_MIN
 from networks import FRONT, TRUST, Networks
@@ -70,6 +70,91 @@ class FirstAddressIsNoGood(Networks):
             return line
 
         self.best(500, once)
+
+
+class Race(Networks):
+    """Of the addresses of a name one is silent. The next joins it (RFC 8305)."""
+
+    NAME = "tls://up.test:443"
+
+    def setUp(self):
+        super().setUp()
+        self.greets(11, "good", server_context())
+        self.server = self.dns_on(self.host(53))
+        self.server.a("up.test", "192.0.2.11")
+        self.router = self.host(254)
+        self.router.forward()
+        self.gw.route("2001:db8:dead::/48 via 2001:db8:b::254")
+
+    @staticmethod
+    def listen_only(connection):
+        """All that was said to it, until it was left."""
+        heard = b""
+        try:
+            while data := connection.recv():
+                heard += data
+        except ConnectionResetError:
+            pass
+        return heard
+
+    def first_of_a_gateway(self, *options):
+        """It remembers nothing yet. The next one goes to the good address at once."""
+        gateway = self.start_at(self.NAME, *TRUST, *options)
+        line = self.session(gateway, "good")
+        self.assertEqual((line["reason"], line["address"], line["attempts"]),
+                         ("done", "192.0.2.11:443", 2), line)
+        again = self.session(gateway, "good")
+        self.assertEqual((again["reason"], again["address"]), ("done", "192.0.2.11:443"), again)
+        self.assertNotIn("attempts", again)
+        return line
+
+    def test_ipv6_is_a_black_hole(self):
+        """There is a route, and what takes it is never seen again."""
+        self.router.route("blackhole 2001:db8:dead::/48")
+        with self.gw, socket.socket(socket.AF_INET6) as probe:
+            probe.settimeout(1)
+            with self.assertRaises(TimeoutError):
+                probe.connect(("2001:db8:dead::1", 443))
+        self.server.aaaa("up.test", "2001:db8:dead::1")
+        self.best(400, self.first_of_a_gateway)
+
+    def test_many_black_holes(self):
+        """Four addresses at most are tried at a time, the families in turn."""
+        self.router.route("blackhole 2001:db8:dead::/48")
+        self.server.aaaa("up.test", *(f"2001:db8:dead::{i}" for i in range(1, 9)))
+        self.best(400, self.first_of_a_gateway)
+
+    def test_a_router_has_no_route(self):
+        """Its ICMPv6 says ENETUNREACH while the connection is being made. Over veth that is before
+        connect(2) returns, when the kernel heeds it for the next SYN alone: so this, too, is silence."""
+        self.router.set("net/ipv6/icmp/ratelimit", 0)
+        self.server.aaaa("up.test", "2001:db8:dead::1")
+        self.best(400, self.first_of_a_gateway)
+
+    def test_nothing_but_black_holes(self):
+        """It ends when connect_timeout says, once."""
+        self.router.route("blackhole 2001:db8:dead::/48")
+        self.server.set("up.test", A, Answer())
+        self.server.aaaa("up.test", "2001:db8:dead::1", "2001:db8:dead::2")
+        gateway = self.start_at(self.NAME, *TRUST, "--connect-timeout", "1s")
+        self.assertEqual(self.whom(gateway), "")
+        line = gateway.wait_log(lambda line: line.get("event") == "session")
+        self.assertEqual((line["reason"], line["attempts"]), ("connect_timeout", 2), line)
+        self.assertGreater(line["duration_ms"], 900)
+        self.assertLess(line["duration_ms"], 1000 * (1 + STEP / 4))
+
+    def test_one_takes_connections_and_says_nothing(self):
+        """It wins a race of connections, and its silence is waited for; race = "tls" is won by whom could
+        be verified. The silent one hears a ClientHello, and is left."""
+        silent = self.listens(self.host(12), "2001:db8:b::12", self.listen_only)
+        self.server.aaaa("up.test", "2001:db8:b::12")
+        self.best(1000, lambda: self.first_of_a_gateway("--race", "tls", "--handshake-timeout", "20s"))
+        heard = silent.result()
+        self.assertEqual(heard[:1], b"\x16")  # a record of the handshake,
+        self.assertEqual(len(heard), 5 + int.from_bytes(heard[3:5], "big"))  # and no other
+        gateway = self.start_at(self.NAME, *TRUST, "--handshake-timeout", "2s")
+        line = self.session(gateway, "good")
+        self.assertGreater(line["duration_ms"], 1900, line)
 
 
 class Unplugged(Networks):
