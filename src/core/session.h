@@ -77,7 +77,6 @@ struct session {
     struct translate *translate;    /* NULL: none is needed */
     bool warm;                      /* the upstream connection was taken from the warm pool */
     bool relaying;                  /* relay is initialised */
-    bool kept_alive;                /* the upstream's socket has keepalive */
     bool handshaking;               /* counted in the group's handshakes */
     struct stats_upstream *counted; /* see candidate_leave(); NULL: none */
     bool admitted;                  /* counted by the gate for its address */
@@ -98,6 +97,7 @@ struct session {
     bool watched;                     /* somebody does not read: see look_again() */
     int64_t lifetime_cut_ms; /* when it is cut though it does not rest; 0: not at its end yet */
     int64_t ends_ms;         /* max_lifetime; CLOCK_NEVER: none */
+    int64_t settles_ms;      /* the upstream's socket gets keepalive; CLOCK_NEVER: it has */
     struct spin spin;
     bool half_closed;
     bool consumer_ended_first;

@@ -6,6 +6,7 @@
 #include <esclusa/net.h>
 #include <esclusa/str.h>
 
+#include <errno.h>
 #include <string.h>
 
 #define TURN_BUDGET       ((size_t)256 * 1024) /* bytes a direction before others get their turn */
@@ -30,16 +31,23 @@ static int64_t quiet_limit(const struct session *s)
                                      : s->service->config->idle_timeout;
 }
 
-/* When a session that has just begun to relay is looked at first. */
-static int64_t first_look(const struct session *s)
+/* When a session that begins to relay now gets keepalive towards its upstream. What is to be quick
+ * is not kept waiting. */
+static int64_t settles(const struct session *s)
 {
-    return quiet_limit(s) < SETTLED_MS ? quiet_limit(s) : SETTLED_MS;
+    const int64_t idle = s->service->connect_sock.keepalive_idle;
+    return s->active_ms + (idle > 0 && idle / 2 < SETTLED_MS ? idle / 2 : SETTLED_MS);
 }
 
-/* The session's timer: at_ms, or its lifetime's end. */
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The session's timer: at_ms, or what is due before that in any case. */
 static void due_at(struct session *s, int64_t at_ms)
 {
-    session_deadline(s, at_ms < s->ends_ms ? at_ms : s->ends_ms);
+    session_deadline(s, least(at_ms, least(s->ends_ms, s->settles_ms)));
 }
 
 /* Not all that began together end together. */
@@ -66,6 +74,13 @@ static bool cut_after_end(const struct session *s)
            !has_alert(s->transport[r->cause_side]->failure);
 }
 
+/* tcp(7): the kernel has given it up; what the network said of it last (ip(7)) is told instead. */
+static bool is_lost(const struct transport *t)
+{
+    const int why = t->failure != NULL ? t->failure->sys_errno : t->sys_errno;
+    return why == ETIMEDOUT || why == EHOSTUNREACH || why == ENETUNREACH || why == EHOSTDOWN;
+}
+
 /* The relay's cause and side, as the log says it. */
 static enum reason reason_of(const struct session *s)
 {
@@ -85,6 +100,8 @@ static enum reason reason_of(const struct session *s)
         return REASON_UPSTREAM_REJECTED_CLIENT_CERT; /* TLS 1.3 tells only after the handshake */
     if (has_alert(f))
         return up ? REASON_UPSTREAM_TLS_ERROR : REASON_CONSUMER_TLS_ERROR;
+    if (is_lost(s->transport[r->cause_side]))
+        return up ? REASON_UPSTREAM_LOST : REASON_CONSUMER_LOST;
     return up ? REASON_UPSTREAM_RESET : REASON_CONSUMER_RESET;
 }
 
@@ -222,7 +239,8 @@ void relay_begin(struct session *s)
     s->moved_ms[RELAY_DOWN] = s->moved_ms[RELAY_UP] = s->active_ms;
     s->last_moved = RELAY_UP; /* nothing has been asked yet */
     s->ends_ms = lifetime_end(s, s->active_ms);
-    due_at(s, s->active_ms + first_look(s));
+    s->settles_ms = settles(s);
+    due_at(s, s->active_ms + quiet_limit(s));
     if (s->state == SESSION_RELAY)
         run(s);
 }
@@ -246,10 +264,11 @@ static bool lifetime_over(struct session *s, int64_t now);
 
 void relay_deadline(struct session *s)
 {
-    if (!s->kept_alive)
-        sock_keep_alive(s->transport[RELAY_UP]->fd, &s->service->connect_sock);
-    s->kept_alive = true;
     int64_t now = loop_now(s->worker->loop);
+    if (now >= s->settles_ms) {
+        sock_keep_alive(s->transport[RELAY_UP]->fd, &s->service->connect_sock);
+        s->settles_ms = CLOCK_NEVER;
+    }
     if (s->watched && look_at_queues(s))
         s->active_ms = now;
     if (lifetime_over(s, now))

@@ -11,6 +11,7 @@ from peers import Background, blob, echo, name_of, server_context
 from test_proxy_out import read_header
 
 PROXY_AT, INSIDE, NAME = "192.0.2.8", "203.0.113.11", "up.inside.test"
+SIZE = 4 << 20
 
 
 def setUpModule():
@@ -38,8 +39,11 @@ class BehindAProxy(Networks):
 
     @staticmethod
     def script(connection):
+        """One direction after the other: microsocks holds up both when it cannot go on with one."""
         peer = connection.sock.getpeername()
-        echo(connection)
+        connection.send(connection.read_exactly(SIZE))
+        connection.recv()
+        connection.end()
         return peer[0]
 
     def run_proxy(self, port, *command):
@@ -67,7 +71,7 @@ class BehindAProxy(Networks):
         gateway = self.start_at(f"tls://{NAME}:443", "--proxy", url, *TRUST, "--handshake-timeout",
                                 f"{int(STEP / 8)}s", "--connect-timeout", "3s")
         consumer = self.consumer(gateway)
-        data = blob(4 << 20)
+        data = blob(SIZE)
         back = Background(consumer.read_exactly, len(data))
         consumer.send(data)
         self.assertEqual(back.result(), data)
