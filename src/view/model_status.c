@@ -25,6 +25,12 @@ static void get_upstream(struct status_upstream *u, const json_t *from)
     TEXT(u, from, "state", state);
     TEXT(u, from, "last_reason", last_reason);
     TEXT(u, dns, "state", dns_state);
+    TEXT(u, from, "check", check);
+    u->backup = FLAG(from, "backup");
+    u->weight = model_get_number(from, "weight");
+    u->connections = model_get_number(from, "connections");
+    u->ejected_for_ms = model_get_number(from, "ejected_for_ms");
+    u->ejections = model_get_number(from, "ejections");
     u->tls = FLAG(from, "tls");
     u->usable = FLAG(from, "usable");
     u->failures_in_row = model_get_number(from, "failures_in_row");

@@ -13,8 +13,9 @@
 #define STATUS_CERTIFICATES_MAX 1024
 
 struct status_upstream {
-    char address[300], state[16], last_reason[60], dns_state[16];
-    bool tls, usable;
+    char address[300], state[16], last_reason[60], dns_state[16], check[16];
+    bool tls, usable, backup;
+    int64_t weight, connections, ejected_for_ms, ejections;
     int64_t failures_in_row, last_ok_s, last_failure_s; /* seconds since 1970, as the next */
     int64_t leaf_end_s, chain_end_s;                    /* of what it showed last */
     size_t dns_addresses;

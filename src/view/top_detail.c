@@ -22,23 +22,46 @@ static void ago(char dst[FORMAT_MAX], int64_t then_s, double now_s)
 
 /* ---- upstreams ---- */
 
+/* What it is to the others, and how it is to be had now. */
+static void share(struct page *p, const struct status_upstream *u)
+{
+    char span[FORMAT_MAX];
+    page_add(p, TONE_PLAIN, "      connections %" PRId64, u->connections > 0 ? u->connections : 0);
+    if (u->weight >= 0)
+        page_more(p, TONE_PLAIN, ", weight %" PRId64, u->weight);
+    if (u->backup)
+        page_more(p, TONE_PLAIN, ", for when no other is usable");
+    if (u->check[0] != '\0')
+        page_more(p, strcmp(u->check, "up") == 0 ? TONE_GOOD : TONE_BAD, ", checks say %s",
+                  u->check);
+    if (u->ejected_for_ms > 0) {
+        format_span(span, (double)u->ejected_for_ms / 1000);
+        page_more(p, TONE_BAD, ", passed over for another %s", span);
+    } else if (u->ejections > 0) {
+        page_more(p, TONE_PLAIN, ", passed over %" PRId64 " times so far", u->ejections);
+    }
+}
+
 static void upstream(struct page *p, const struct status_upstream *u, double now_s)
 {
     char good[FORMAT_MAX], bad[FORMAT_MAX], leaf[FORMAT_MAX], chain[FORMAT_MAX];
-    const bool failing = strcmp(u->state, "failing") == 0;
+    const bool ok = strcmp(u->state, "ok") == 0;
+    const bool bad_one = !ok && u->state[0] != '\0' && strcmp(u->state, "unknown") != 0;
     ago(good, u->last_ok_s, now_s);
     ago(bad, u->last_failure_s, now_s);
     page_add(p, TONE_PLAIN, "  %s  ", u->address);
     page_more(p,
-              failing                       ? TONE_BAD
-              : strcmp(u->state, "ok") == 0 ? TONE_GOOD
-                                            : TONE_PLAIN,
+              bad_one ? TONE_BAD
+              : ok    ? TONE_GOOD
+                      : TONE_PLAIN,
               "%s%s", DASH(u->state), u->usable ? "" : ", NOT USABLE");
     page_add(p, TONE_PLAIN, "      good %s; failed %s", good, bad);
     if (u->last_reason[0] != '\0')
         page_more(p, TONE_PLAIN, " with %s", u->last_reason);
     if (u->failures_in_row > 0)
         page_more(p, TONE_PLAIN, ", %" PRId64 " in a row", u->failures_in_row);
+    if (u->weight != NUMBER_NONE || u->connections != NUMBER_NONE)
+        share(p, u);
     if (u->dns_state[0] != '\0')
         page_add(p, TONE_PLAIN, "      name %s, addresses: %zu", u->dns_state, u->dns_addresses);
     if (u->leaf_end_s == NUMBER_NONE)

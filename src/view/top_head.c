@@ -216,14 +216,14 @@ void top_help(struct page *p)
         "?            this help",
         "",
         "* and ^      sorted by this column; and reversed",
-        "STATE        ok; part: an upstream is failing; DOWN: none is usable; -: nobody came",
+        "STATE        ok; part: an upstream fails or is passed over; DOWN: none usable; -: idle",
         "NEW/S        consumers accepted a second; HS/S: good TLS handshakes, both sides",
-        "P50, P99     TLS handshakes with the upstream (with consumers where only these speak "
-        "TLS) in the last interval that had any; at first since the start",
+        "P50, P99     of TLS handshakes with the upstream (or consumers, if only they speak TLS)",
+        "             in the last interval that had any; at first since the start",
         "UP, DOWN     payload from and to consumers",
         "FAILED       sessions that failed since the start",
-        "EXPIRES      the first end of its certificates, loaded or shown by an upstream; ! in "
-        "less than 14 days, !! in less than 3",
+        "EXPIRES      the first end of its certificates, loaded or shown by an upstream:",
+        "             ! in less than 14 days, !! in less than 3",
     };
     page_add(p, TONE_HEAD, "esclusa top: keys");
     p->fixed = p->count;

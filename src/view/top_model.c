@@ -58,14 +58,16 @@ static void find_end(struct top_row *row, const struct status_service *s, double
 
 static enum top_health health_of(const struct status_service *s)
 {
-    size_t failing = 0, ok = 0;
+    size_t bad = 0, ok = 0;
     for (size_t i = 0; i < s->upstream_count; i++) {
-        failing += strcmp(s->upstreams[i].state, "failing") == 0;
-        ok += strcmp(s->upstreams[i].state, "ok") == 0;
+        const char *state = s->upstreams[i].state;
+        ok += strcmp(state, "ok") == 0;
+        /* "failing", "ejected", "down", and what may come */
+        bad += strcmp(state, "ok") != 0 && strcmp(state, "unknown") != 0 && state[0] != '\0';
     }
     if (!s->usable)
         return TOP_DOWN;
-    if (failing > 0)
+    if (bad > 0)
         return TOP_PART;
     return ok > 0 ? TOP_OK : TOP_UNKNOWN;
 }

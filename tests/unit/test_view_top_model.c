@@ -14,6 +14,7 @@
 #include <esclusa/str.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- quantiles ---- */
@@ -285,6 +286,32 @@ static void test_first_end(void **state)
     top_model_fini(&m);
 }
 
+static void test_states(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *upstreams;
+        enum top_health health;
+    } rows[] = {
+        {"[]", TOP_UNKNOWN},
+        {"[{\"state\":\"unknown\"},{}]", TOP_UNKNOWN},
+        {"[{\"state\":\"unknown\"},{\"state\":\"ok\"}]", TOP_OK},
+        {"[{\"state\":\"ok\"},{\"state\":\"failing\"}]", TOP_PART},
+        {"[{\"state\":\"ejected\"},{\"state\":\"ok\"}]", TOP_PART},
+        {"[{\"state\":\"down\"},{\"state\":\"ok\"}]", TOP_PART},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct top_model m = {.known = false};
+        struct answer a = first;
+        char more[200];
+        (void)snprintf(more, sizeof more, ",\"upstreams\":%s", rows[i].upstreams);
+        a.more = more;
+        take(&m, &a);
+        assert_int_equal(m.rows[0].health, rows[i].health);
+        top_model_fini(&m);
+    }
+}
+
 /* A name in /status is the same in /metrics, whatever it is made of. */
 static void test_names_that_are_not_ascii(void **state)
 {
@@ -358,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_a_service_comes_and_goes),
         cmocka_unit_test(test_no_time_between),
         cmocka_unit_test(test_first_end),
+        cmocka_unit_test(test_states),
         cmocka_unit_test(test_names_that_are_not_ascii),
         cmocka_unit_test(test_answers_of_no_use),
         cmocka_unit_test(test_an_empty_gateway),

@@ -93,7 +93,9 @@ static void make(struct top_model *m)
         "true},"
         "\"services\":["
         "{\"name\":\"b\",\"usable\":true,\"sessions\":{\"active\":1},\"upstreams\":[{\"address\":"
-        "\"tls://u:1\",\"state\":\"ok\",\"usable\":true,\"last_ok_seconds\":990,\"served\":"
+        "\"tls://u:1\",\"state\":\"ok\",\"usable\":true,\"weight\":3,\"backup\":true,"
+        "\"connections\":4,\"check\":\"up\",\"ejected_for_ms\":61000,\"ejections\":2,\"last_ok_"
+        "seconds\":990,\"served\":"
         "{\"leaf_not_after_seconds\":87400,\"chain_not_after_seconds\":87400}}],"
         "\"warm\":{\"ready\":2,\"hits\":5,\"misses\":1}},"
         "{\"name\":\"a\",\"usable\":false,\"sessions\":{\"active\":3}},"
@@ -219,6 +221,8 @@ static void test_detail(void **state)
     page_begin(&p, 80);
     top_detail(&p, &m, &answered, "b", &failures);
     (void)line_with(&p, "good 10s ago; failed never");
+    (void)line_with(&p, "connections 4, weight 3, for when no other is usable, checks say up");
+    (void)line_with(&p, "passed over for another 1m 01s");
     (void)line_with(&p, "its certificate expires in 1d 0h !!");
     (void)line_with(&p, "warm pool: 2 ready, 5 hits, 1 misses");
     (void)line_with(&p, "1m 00s ago  bad_thing  phase connect");
@@ -249,7 +253,9 @@ static void test_folded(void **state)
     size_t all = 0;
     for (size_t i = 0; i < p.count; i++) {
         assert_true(p.lines[i].length <= 100);
-        all += strlen(p.lines[i].text + strspn(p.lines[i].text, " "));
+        const size_t blank = strspn(p.lines[i].text, " ");
+        assert_true(blank < p.lines[i].length);
+        all += p.lines[i].length - blank;
     }
     assert_int_equal(all, sizeof word - 1);
     page_begin(&p, 20);
