@@ -99,10 +99,22 @@ static void rest(struct acceptor *a, int64_t for_ms)
         loop_io_set(&a->io, LOOP_NONE);
 }
 
-/* Out of descriptors or memory. */
+/* Who waits for it is counted; that is told of by a line of its own. */
+static void count_wait(const struct acceptor *a, enum gate_limit limit)
+{
+    struct gate *gate = gate_of(a->from->service);
+    if (gate != NULL)
+        gate_count_over(gate, limit);
+}
+
+/* Out of descriptors or memory. Nothing to rest from when it was the last of the queue. */
 static void rest_at_limit(struct acceptor *a, int why)
 {
+    if (queue_is_empty(a))
+        return;
     int64_t now = loop_now(a->worker->loop);
+    if (why == EMFILE || why == ENFILE)
+        count_wait(a, GATE_FILES);
     rest(a, LIMIT_REST_MS);
     if (a->logged_ms != 0 && now - a->logged_ms < LIMIT_LOG_EVERY_MS)
         return;
@@ -119,12 +131,13 @@ static void rest_at_limit(struct acceptor *a, int why)
 
 /* As many handshakes are in progress as may be. Nothing to rest from, or to tell, when it was the
  * last of the queue that made it so. */
-static void rest_at_handshakes(struct acceptor *a, unsigned most)
+static void rest_at_handshakes(struct acceptor *a, enum gate_limit limit, unsigned most)
 {
     struct worker_group *group = a->worker->group;
     if (queue_is_empty(a))
         return;
     int64_t now = loop_now(a->worker->loop);
+    count_wait(a, limit);
     rest(a, HANDSHAKE_REST_MS);
     if (!rate_once(&group->handshakes_logged_ms, LIMIT_LOG_EVERY_MS, now))
         return; /* or another worker says it */
@@ -170,7 +183,10 @@ static bool reserve_handshake(struct acceptor *a, struct gate *gate, bool leavin
     if (of_all && (gate == NULL || gate_handshake(gate, leaving ? NULL : c)))
         return true;
     atomic_fetch_sub(&group->handshakes, 1);
-    rest_at_handshakes(a, of_all ? (unsigned)c->max_service_handshakes : most);
+    if (of_all)
+        rest_at_handshakes(a, GATE_SERVICE_HANDSHAKES, (unsigned)c->max_service_handshakes);
+    else
+        rest_at_handshakes(a, GATE_HANDSHAKES, most);
     return false;
 }
 

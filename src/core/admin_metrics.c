@@ -73,7 +73,9 @@ enum one {
     ONE_FAILURES_DROPPED,
     ONE_SESSIONS_MAX,
     ONE_HANDSHAKES,
-    ONE_HANDSHAKES_MAX
+    ONE_HANDSHAKES_MAX,
+    ONE_DESCRIPTORS,
+    ONE_DESCRIPTORS_MAX
 };
 
 static void emit_build(struct metrics *m, const struct metric_row *row)
@@ -123,6 +125,10 @@ static uint64_t value_of(const struct metrics *m, enum one which)
         return atomic_load(&group->handshakes);
     case ONE_HANDSHAKES_MAX:
         return atomic_load(&group->max_handshakes);
+    case ONE_DESCRIPTORS:
+        return 2 * (uint64_t)atomic_load(&group->sessions) + atomic_load(&group->warm);
+    case ONE_DESCRIPTORS_MAX:
+        return group->descriptors;
     case ONE_BUILD:
     case ONE_START:
     case ONE_STATE:
@@ -318,6 +324,11 @@ static const struct metric_row rows[] = {
         emit_one, ONE_HANDSHAKES, "")
     ROW("consumer_handshakes_max", "gauge", "The most of them at once.",
         emit_one, ONE_HANDSHAKES_MAX, "")
+    ROW("descriptors", "gauge",
+        "Descriptors that connections may need: two a session, one a warm connection.",
+        emit_one, ONE_DESCRIPTORS, "")
+    ROW("descriptors_max", "gauge", "What the limit of open files leaves for these.",
+        emit_one, ONE_DESCRIPTORS_MAX, "")
     ROW("worker_sessions", "gauge", "Live sessions of a worker.", emit_worker, 0, "")
     ROW("worker_loop_lag_seconds", "gauge", "How long the last heartbeat waited for its turn.",
         emit_worker, 1, "")

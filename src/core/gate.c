@@ -22,6 +22,9 @@ const char *gate_word(enum gate_limit limit)
         [GATE_SERVICE] = "max_service_connections",
         [GATE_CONSUMER] = "max_consumer_connections",
         [GATE_RATE] = "accept_rate",
+        [GATE_HANDSHAKES] = "max_handshakes",
+        [GATE_SERVICE_HANDSHAKES] = "max_service_handshakes",
+        [GATE_FILES] = "open_files",
     };
     return words[limit];
 }
@@ -37,7 +40,12 @@ int64_t gate_set_to(enum gate_limit limit, const struct snapshot *s, const struc
         return service->config->max_consumer_connections;
     case GATE_RATE:
         return service->config->accept_rate;
+    case GATE_HANDSHAKES:
+        return s->config.max_handshakes;
+    case GATE_SERVICE_HANDSHAKES:
+        return service->config->max_service_handshakes;
     case GATE_NONE:
+    case GATE_FILES:
     case GATE_LIMITS:
         break;
     }

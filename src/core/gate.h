@@ -22,6 +22,10 @@ enum gate_limit {
     GATE_SERVICE,  /* max_service_connections */
     GATE_CONSUMER, /* max_consumer_connections */
     GATE_RATE,     /* accept_rate */
+    /* The rest are counted here, and told of by lines of their own. */
+    GATE_HANDSHAKES,         /* max_handshakes */
+    GATE_SERVICE_HANDSHAKES, /* max_service_handshakes */
+    GATE_FILES,              /* the limit of open files */
     GATE_LIMITS
 };
 

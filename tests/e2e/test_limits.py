@@ -7,6 +7,7 @@ import ssl
 import time
 import unittest
 
+from admin import AdminCase
 from harness import CERTS, STEP, Case, certificate, free_port, key, until
 from peers import Background, Upstream, client_context, connect, echo, server_context
 from test_reload import ConfigGateway
@@ -163,6 +164,55 @@ class Handshakes(Case):
         for each in waiting:
             each.result()
         self.assertEqual(gateway.wait_exit(), 0)
+
+
+class Measured(AdminCase):
+    """What is in use of a limit, what it is, and how often somebody waited for it."""
+
+    def waits(self, limit):
+        return self.metric("over_limit_total", limit=limit)
+
+    def silent_at(self, gateway, count):
+        for _ in range(count):
+            self.closing(socket.create_connection(gateway.address, STEP))
+
+    def tls(self, *options):
+        upstream = self.closing(Upstream(echo))
+        return self.start(upstream.url(), "--listen-cert", certificate("server"), "--listen-key",
+                          key("server"), "--handshake-timeout", "10m", *options, scheme="tls")
+
+    def test_max_handshakes(self):
+        gateway = self.tls("--max-handshakes", "3", "--max-service-handshakes", "3")
+        self.silent_at(gateway, 3)
+        self.until_metric(3, "consumer_handshakes")
+        self.assertEqual(self.metric("consumer_handshakes_max"), 3)
+        for limit in ("max_handshakes", "max_service_handshakes", "open_files"):
+            self.assertEqual(self.waits(limit), 0)  # there was room for all of them
+        self.silent_at(gateway, 1)
+        until(lambda: self.waits("max_handshakes") > 0, what="somebody to wait")
+        self.assertEqual(self.waits("max_service_handshakes"), 0)
+        self.assertEqual(self.metric("consumer_handshakes"), 3)
+
+    def test_max_service_handshakes(self):
+        gateway = self.tls("--max-handshakes", "9", "--max-service-handshakes", "2")
+        self.silent_at(gateway, 3)
+        until(lambda: self.waits("max_service_handshakes") > 0, what="somebody to wait")
+        self.assertEqual(self.waits("max_handshakes"), 0)
+
+    def test_open_files(self):
+        upstream = self.closing(Upstream(echo))
+        gateway = self.start(upstream.url(), "--workers", "1",
+                             prefix=("sh", "-c", 'ulimit -n 96; exec "$@"', "sh"))
+        self.assertEqual(self.metric("descriptors"), 0)
+        most = int(self.metric("descriptors_max"))
+        self.assertEqual(most, self.get("/status")["limits"]["descriptors"])
+        self.assertLess(most, 96)
+        self.silent_at(gateway, most // 2)
+        self.until_metric(most // 2 * 2, "descriptors")
+        self.assertEqual(self.waits("open_files"), 0)
+        self.silent_at(gateway, 1)
+        until(lambda: self.waits("open_files") > 0, what="somebody to wait")
+        self.assertEqual(self.metric("descriptors"), most // 2 * 2)
 
 
 if __name__ == "__main__":

@@ -260,6 +260,24 @@ class Pairs(Rows):
             peer.sock.settimeout(STEP)
         return gateway, near, far
 
+    @staticmethod
+    def flood(sender, size=2048, wait=True):
+        """Sends for as long as somebody takes it. Returns when the last was taken."""
+        last = [time.monotonic()]
+
+        def on_and_on():
+            try:
+                while True:
+                    sender.send(bytes(size))
+                    last[0] = time.monotonic()
+            except OSError:
+                pass
+
+        threading.Thread(target=on_and_on, daemon=True).start()
+        if wait:
+            until(lambda: time.monotonic() - last[0] > 0.5, what="nothing to be taken any more")
+        return last[0]
+
 
 class Relay(Pairs):
     def test_idle(self):
@@ -289,25 +307,6 @@ class Relay(Pairs):
 
     def test_half_closed_by_a_tls_upstream(self):
         self.half_closed("upstream", "tls")
-
-    # ---- who stops reading ----
-
-    @staticmethod
-    def flood(sender):
-        """Sends for as long as somebody takes it. Returns when the last was taken."""
-        last = [time.monotonic()]
-
-        def on_and_on():
-            try:
-                while True:
-                    sender.send(bytes(2048))
-                    last[0] = time.monotonic()
-            except OSError:
-                pass
-
-        threading.Thread(target=on_and_on, daemon=True).start()
-        until(lambda: time.monotonic() - last[0] > 0.5, what="nothing to be taken any more")
-        return last[0]
 
     def not_reading(self, who, kind, half=False):
         """who does not read, and the other sends without end; half: who has ended its own."""
@@ -419,6 +418,69 @@ class Linger(Pairs):
 
     def test_tls_upstream_sips_after_a_clean_end(self):
         self.lingers("upstream", "tls", "clean", "sips")
+
+
+class Memory(Pairs):
+    """What a slow peer costs while it is waited for: docs/operations.md, "Slow peers"."""
+
+    COUNT = 30
+
+    def each(self, what, gateway, before, count, most):
+        """Resident bytes a session; in a build with sanitizers they are those of shadows, too."""
+        time.sleep(2)  # worker.c gives back what a burst took a second later
+        got = (gateway.memory() - before) / count / 1024
+        print(f"loris: memory: {what}: {got:.0f} KiB each")
+        if not SANITIZED:
+            self.assertLess(got, most)
+
+    def test_consumers_after_their_hello(self):
+        upstream = self.closing(Upstream(echo))
+        gateway = self.start(upstream.url(), "--handshake-timeout", "10m", scheme="tls")
+        self.closing(connect(gateway.address, client_context()))
+        time.sleep(0.5)
+        before = gateway.memory()
+        for _ in range(self.COUNT * 4):
+            self.closing(connect(gateway.address)).send(client_hello())
+        self.each("consumer_handshake, after its hello", gateway, before, self.COUNT * 4, 200)
+
+    def nobody_reads(self, kind):
+        """Both sides send all they can, at first to one who reads. So at the end something is left
+        over each way, and of a read as large as there is."""
+        over, far, stopped = threading.Event(), [], threading.Event()
+        self.addCleanup(over.set)
+
+        def script(peer):
+            far.append(peer)
+            over.wait(STEP * 4)
+
+        def read(peer):
+            while not stopped.is_set():
+                peer.recv()
+
+        tls = kind == "tls"
+        context = client_context() if tls else None
+        upstream = self.closing(Upstream(script, server_context() if tls else None))
+        gateway = self.start(upstream.url(), scheme="tls" if tls else "tcp")
+        first = connect(gateway.address, context)
+        until(lambda: far, what="an upstream connection")
+        first.close()
+        time.sleep(0.5)
+        before = gateway.memory()
+        near = [self.closing(connect(gateway.address, context)) for _ in range(self.COUNT)]
+        until(lambda: len(far) == self.COUNT + 1, what="all upstream connections")
+        self.each(f"relay, {kind}, idle", gateway, before, self.COUNT, 150)
+        for peer in near + far[1:]:
+            threading.Thread(target=read, args=(peer,), daemon=True).start()
+            self.flood(peer, 1 << 17, wait=False)
+        time.sleep(2)
+        stopped.set()
+        self.each(f"relay, {kind}, nobody reads", gateway, before, self.COUNT, 150 + 2 * 545)
+
+    def test_nobody_reads(self):
+        self.nobody_reads("plain")
+
+    def test_nobody_reads_tls(self):
+        self.nobody_reads("tls")
 
 
 if __name__ == "__main__":
