@@ -6,7 +6,7 @@
 void histogram_add(struct histogram *h, double bound, double count)
 {
     const size_t at = h->count;
-    if (at == HISTOGRAM_BUCKETS_MAX || isnan(bound) || !isfinite(count) || count < 0 ||
+    if (at == HISTOGRAM_BUCKETS_MAX || !(bound > 0) || !isfinite(count) || count < 0 ||
         (at > 0 && (bound <= h->bounds[at - 1] || count < h->counts[at - 1])))
         return;
     h->bounds[at] = bound;

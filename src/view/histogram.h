@@ -19,7 +19,7 @@ struct quantile {
     bool beyond;  /* beyond the last finite bound, which is the value */
 };
 
-/* A bucket, in the order of the text; bounds that do not rise are passed over. */
+/* A bucket, in the order of the text; one that does not rise, or not from 0, is passed over. */
 void histogram_add(struct histogram *h, double bound, double count);
 
 /* How many were observed. */

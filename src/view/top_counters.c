@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PREFIX "esclusa_"
+#define PREFIX    "esclusa_"
+#define COUNT_MAX 1e20 /* beyond any counter of 64 bits: no sum of them is infinite */
 
 struct reader {
     struct top_counters *items;
@@ -66,7 +67,7 @@ static void take(struct reader *r, const struct metric_sample *s)
     const bool handshakes = metrics_is(s, PREFIX "handshakes_total");
     if (metrics_is(s, PREFIX "start_time_seconds"))
         r->started = s->value;
-    if ((!buckets && !failures && !handshakes) || !isfinite(s->value) || s->value < 0 ||
+    if ((!buckets && !failures && !handshakes) || !(s->value >= 0 && s->value <= COUNT_MAX) ||
         !metrics_label(s, "service", service, sizeof service))
         return;
     struct top_counters *c = place(r, service);

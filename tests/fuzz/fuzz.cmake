@@ -11,11 +11,12 @@ if(ESCLUSA_FUZZ)
   set(esclusa_fuzz_sanitizers address,undefined)
   # The library is what is searched: without coverage of it the fuzzer is blind. Whatever links it
   # needs the runtime of that instrumentation.
-  target_compile_options(esclusa_core
-                         PRIVATE -fsanitize=fuzzer-no-link,${esclusa_fuzz_sanitizers}
-                                 -fno-sanitize-recover=all)
-  target_link_options(esclusa_core INTERFACE
-                      -fsanitize=fuzzer-no-link,${esclusa_fuzz_sanitizers})
+  foreach(library esclusa_core esclusa_view_parts)
+    target_compile_options(${library} PRIVATE -fsanitize=fuzzer-no-link,${esclusa_fuzz_sanitizers}
+                                              -fno-sanitize-recover=all)
+    target_link_options(${library} INTERFACE
+                        -fsanitize=fuzzer-no-link,${esclusa_fuzz_sanitizers})
+  endforeach()
 endif()
 
 function(esclusa_fuzz name)
@@ -38,6 +39,10 @@ function(esclusa_fuzz_of name source)
   endif()
   target_compile_definitions(${target} PRIVATE ${ARGN})
   target_link_libraries(${target} PRIVATE esclusa_core)
+  if(name MATCHES "^view_") # of the other program, which has no public headers
+    target_link_libraries(${target} PRIVATE esclusa_view_parts)
+    target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  endif()
   esclusa_warnings(${target})
 endfunction()
 
@@ -48,3 +53,4 @@ foreach(protocol http socks5 postgres mysql smtp imap pop3 ldap xmpp ftp)
   esclusa_fuzz_of(dialogue_${protocol} fuzz_dialogue.c FUZZ_PROTOCOL=DIALOGUE_${name})
 endforeach()
 esclusa_fuzz(proxy_header)
+esclusa_fuzz(view_metrics)
