@@ -75,10 +75,10 @@ struct session {
     struct relay relay;
     struct buf early;               /* what came from the upstream before the relay; its own then */
     struct translate *translate;    /* NULL: none is needed */
+    struct stats_upstream *counted; /* see candidate_leave(); NULL: none */
     bool warm;                      /* the upstream connection was taken from the warm pool */
     bool relaying;                  /* relay is initialised */
     bool handshaking;               /* counted in the group's handshakes */
-    struct stats_upstream *counted; /* see candidate_leave(); NULL: none */
     bool admitted;                  /* counted by the gate for its address */
     struct timer timer;
     struct loop_deferred deferred;
@@ -94,11 +94,11 @@ struct session {
     enum relay_side last_moved;
     int64_t active_ms;                /* when a byte last moved, either way */
     uint64_t acked_seen[RELAY_SIDES]; /* of what went to each side; while watched */
-    bool watched;                     /* somebody does not read: see look_again() */
     int64_t lifetime_cut_ms; /* when it is cut though it does not rest; 0: not at its end yet */
     int64_t ends_ms;         /* max_lifetime; CLOCK_NEVER: none */
     int64_t settles_ms;      /* the upstream's socket gets keepalive; CLOCK_NEVER: it has */
     struct spin spin;
+    bool watched; /* somebody does not read: see look_again() */
     bool half_closed;
     bool consumer_ended_first;
     uint64_t half_close_bytes[RELAY_SIDES]; /* moved each way when the first direction ended */
