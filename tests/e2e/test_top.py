@@ -45,7 +45,8 @@ class Terminal:
         with open(self.status, "w", encoding="ascii"):
             pass
         self.name = next(NAMES)
-        self.environment = {**os.environ, "LC_ALL": "C", **environment}
+        # tmux leaves its socket behind: it goes with the folder.
+        self.environment = {**os.environ, "LC_ALL": "C", "TMUX_TMPDIR": folder, **environment}
         for name in ("TMUX", "NO_COLOR"):
             if name not in environment:
                 self.environment.pop(name, None)
