@@ -44,6 +44,10 @@ static bool check_starttls(const struct service_config *s, const struct net_endp
         return complain(err, s, "warm_min", NULL,
                         "MySQL's TLS begins with the consumer's login, so no connection can be "
                         "made ready before; leave it out with {starttls=mysql}");
+    if (s->starttls == DIALOGUE_MYSQL && s->check == CHECK_TLS)
+        return complain(err, s, "check", "tls",
+                        "MySQL's TLS begins with the consumer's login, and a check has none; give "
+                        "{check=tcp}");
     return true;
 }
 

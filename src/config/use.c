@@ -101,6 +101,16 @@ static bool has_one_upstream(const struct service_config *s)
     return s->connect.count == 1;
 }
 
+static bool goes_in_order(const struct service_config *s)
+{
+    return s->balance == BALANCE_FAILOVER;
+}
+
+static bool never_ejects(const struct service_config *s)
+{
+    return s->eject_after == 0;
+}
+
 static bool makes_no_checks(const struct service_config *s)
 {
     return s->check == CHECK_OFF;
@@ -155,6 +165,8 @@ static bool takes_ticket_keys(const struct service_config *s)
                       "CA of theirs: {listen_ca=FILE}"
 #define ALONE                                                                                      \
     has_one_upstream, "would not be used, as there is one {connect}; give others or leave it out"
+#define NEVER_EJECTS                                                                               \
+    never_ejects, "would not be used, as {eject_after} is 0; raise that or leave it out"
 #define NO_NAME                                                                                    \
     has_no_name, "would not be used, as no {connect} is a name that could have several "           \
                  "addresses; leave it out"
@@ -196,10 +208,14 @@ static const struct idle_rule {
      "would not be used, as {resumption} is false; leave one of them out"},
     {"balance", ALONE},
     {"weights", ALONE},
+    {"weights", goes_in_order,
+     "would not be used, as {balance} is 'failover'; give {balance=round_robin} or leave it out"},
     {"backups", ALONE},
     {"eject_after", ALONE},
     {"eject_time", ALONE},
+    {"eject_time", NEVER_EJECTS},
     {"eject_max", ALONE},
+    {"eject_max", NEVER_EJECTS},
     {"race", NO_NAME},
     {"race_delay", NO_NAME},
     {"failover_on_verify", has_one_address,

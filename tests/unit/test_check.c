@@ -11,6 +11,8 @@
 
 #include "config/config_internal.h"
 
+#include <esclusa/str.h>
+
 #include <stdio.h>
 #include <string.h>
 
@@ -110,6 +112,59 @@ static void warm_connections(void **state)
             "t.cfg:2: warm_max '3': less than warm_min, which is 4; give as many at least");
 }
 
+/* Of one whose addresses are a and b, but for `settings`. */
+static void several(const char *settings, const char *expected)
+{
+    char text[4096];
+    snprintf(
+        text, sizeof text,
+        "services = ( { name = \"x\"; listen = \"8080\"; connect = [\"a:1\", \"b:1\"];\n%s } );",
+        settings);
+    refused(text, expected);
+}
+
+static void upstreams_and_their_shares(void **state)
+{
+    (void)state;
+    several("balance = \"random_two\"; weights = [\"1\"];",
+            "t.cfg:2: weights: not one for each connect, of which there are 2; give as many, in "
+            "their order");
+    several("balance = \"random_two\"; weights = [\"1\", \"101\"];",
+            "t.cfg:2: weights '101': not a weight; give a number from 1 to 100");
+    several("balance = \"random_two\"; weights = [\"0\", \"1\"];",
+            "t.cfg:2: weights '0': not a weight; give a number from 1 to 100");
+    several("weights = [\"2\", \"1\"];",
+            "t.cfg:2: weights: would not be used, as balance is 'failover'; give balance = "
+            "\"round_robin\" or leave it out");
+    several("backups = 2;", "t.cfg:2: backups '2': as many as there are upstreams; one at least "
+                            "must be no backup");
+    several("eject_max = \"1s\";",
+            "t.cfg:2: eject_max '1s': less than eject_time, the first time; give as much at least");
+    several("eject_after = 0; eject_time = \"1s\";",
+            "t.cfg:2: eject_time: would not be used, as eject_after is 0; raise that or leave it "
+            "out");
+    several("balance = \"source_hash\"; warm_min = 1;",
+            "t.cfg:2: warm_min: balance = \"source_hash\" goes by the consumer, so no connection "
+            "can be made ready before; leave one of them out");
+    several("starttls = \"mysql\"; check = \"tls\";",
+            "t.cfg:2: check 'tls': MySQL's TLS begins with the consumer's login, and a check has "
+            "none; give check = \"tcp\"");
+}
+
+static void no_more_upstreams_than_there_is_room_for(void **state)
+{
+    (void)state;
+    char text[4096];
+    size_t length = 0;
+    str_append(text, sizeof text, &length,
+               "services = ( { name = \"x\"; listen = \"8080\"; connect = [\"a:1\"");
+    for (int port = 2; port <= UPSTREAMS_MAX + 1; port++)
+        str_append(text, sizeof text, &length, ", \"a:%d\"", port);
+    str_append(text, sizeof text, &length, "]; } );");
+    refused(text, "t.cfg:1: connect: more upstreams than a service may have; give 64 at most, or a "
+                  "name with several addresses");
+}
+
 /* --watch false for once does not make the interval of the file wrong. */
 static void the_command_line_turns_the_watch_off(void **state)
 {
@@ -131,6 +186,8 @@ int main(void)
         cmocka_unit_test(defaults_of_tls),
         cmocka_unit_test(what_an_unverified_service_may_not_say),
         cmocka_unit_test(warm_connections),
+        cmocka_unit_test(upstreams_and_their_shares),
+        cmocka_unit_test(no_more_upstreams_than_there_is_room_for),
         cmocka_unit_test(the_command_line_turns_the_watch_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
