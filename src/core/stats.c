@@ -193,15 +193,16 @@ static void tried(struct stats_health *h, enum reason reason)
     set_seconds(&h->last_failed_s, now.tv_sec);
 }
 
-/* Says nothing of the upstream. */
-static bool is_ours(enum reason reason)
+/* Our own fault, or a consumer's: whoever may connect could make the gateway look unready. */
+static bool says_nothing(enum reason reason)
 {
-    return reason == REASON_NO_MEMORY || reason == REASON_SPIN_GUARD;
+    return reason == REASON_NO_MEMORY || reason == REASON_SPIN_GUARD ||
+           reason == REASON_CONSUMER_PROTOCOL_ERROR;
 }
 
 void stats_upstream_tried(struct stats_upstream *u, enum reason reason)
 {
-    if (u == NULL || is_ours(reason))
+    if (u == NULL || says_nothing(reason))
         return;
     tried(&u->health, reason);
     if (reason != REASON_NONE)
@@ -210,7 +211,7 @@ void stats_upstream_tried(struct stats_upstream *u, enum reason reason)
 
 void stats_service_tried(struct stats_service *s, enum reason reason)
 {
-    if (s != NULL && !is_ours(reason))
+    if (s != NULL && !says_nothing(reason))
         tried(&s->health, reason);
 }
 

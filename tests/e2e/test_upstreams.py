@@ -247,6 +247,34 @@ class Ejection(UpstreamsCase):
         self.assertEqual(one.accepted, 3)
 
 
+# MySQL's first packet: version 10, with TLS among its capabilities.
+GREETING = (b"\x0a5.5.5-10.11.6\0\x2a\0\0\0abcdefgh\0\xfe\xff\x08\x02\0\xff\x81\x15" + bytes(6) +
+            b"\x1d\0\0\0qwertyuiopas\0mysql_native_password\0")
+
+
+class Consumers(UpstreamsCase):
+    def test_what_they_say_wrong_counts_against_no_upstream(self):
+        def greet(connection):
+            connection.send(bytes([len(GREETING), 0, 0, 0]) + GREETING)
+            while connection.recv():
+                pass
+
+        server = self.closing(Upstream(greet))
+        url = f"tls://127.0.0.1:{server.port}"
+        gateway = self.start([url, "tls://127.0.0.1:1"], *TRUST, "--starttls", "mysql")
+        for _ in range(4):
+            with socket.create_connection(gateway.address, STEP) as sock:
+                self.assertIn(b"mysql_native_password", sock.recv(1000))
+                sock.send(b"\1\0\0\1\0")
+                with self.assertRaises(ConnectionResetError):
+                    sock.recv(1)
+        until(lambda: len(gateway.sessions()) == 4, what="the lines of all")
+        self.assertEqual({(line["reason"], line["upstream"]) for line in gateway.sessions()},
+                         {("consumer_protocol_error", url)})
+        self.assertEqual(self.upstream(0)["failures_in_row"], 0)
+        self.get("/readyz")
+
+
 class WrongCertificate(UpstreamsCase):
     """Never passed over in silence."""
 
