@@ -111,9 +111,13 @@ static bool lets_the_next(struct race *r, const struct attempt *a)
 
 static void failed(struct race *r, struct attempt *a)
 {
-    /* What it took after it was connected is not taken from those who have still to connect. */
+    const int64_t now = now_of(r), least = now + ADDRESS_SHARE_MIN_MS;
+    /* What it took after it was connected is not taken from those who have still to connect; where
+     * several are at once, the next one has its least share all the same. */
     if (r->ahead == a && !r->order.verified)
-        r->order.until_ms += now_of(r) - r->ahead_since_ms;
+        r->order.until_ms += now - r->ahead_since_ms;
+    else if (a->stage != ATTEMPT_CONNECT && r->order.until_ms < least)
+        r->order.until_ms = least;
     r->order.unanswered(r->order.context, a);
     drop(r, a);
 }
@@ -123,6 +127,7 @@ static void over(void *context, struct attempt *a)
     struct race *r = context;
     if (a->outcome == ATTEMPT_OURS && r->lanes > 1) {
         drop(r, a); /* the others may still do */
+        launch(r);
         return;
     }
     if (a->outcome == ATTEMPT_GOOD || !lets_the_next(r, a)) {
@@ -216,8 +221,10 @@ static void launch(struct race *r)
         r->order.lost(r->order.context);
         return;
     }
-    if (r->next >= r->count || is_decided(r))
+    if (how != LAUNCH_WAITS && !may_launch(r)) { /* before one of those that run has ended */
+        timer_clear(r->order.worker->loop, &r->timer);
         return;
+    }
     const int64_t now = now_of(r);
     const int64_t delay =
         how == LAUNCH_WAITS

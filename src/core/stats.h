@@ -187,8 +187,8 @@ void stats_observe(struct stats_slot *slot, enum stats_histogram which, int64_t 
 void stats_ended(struct stats_slot *slot, enum phase phase, enum reason reason, int64_t us);
 
 /* An attempt with this upstream (all its addresses), or with all candidates of the service, came to
- * an end. REASON_NONE: it was good. What is our own fault (no memory, a spin) or the consumer's says
- * nothing of them. NULL: nothing is noted. */
+ * an end. REASON_NONE: it was good. What is our own fault (no memory, a spin) or the consumer's
+ * says nothing of them. NULL: nothing is noted. */
 void stats_upstream_tried(struct stats_upstream *u, enum reason reason);
 void stats_service_tried(struct stats_service *s, enum reason reason);
 

@@ -422,17 +422,19 @@ class Addresses(UpstreamsCase):
     def start_named(self, server, port, *options):
         return self.named(server, f"tls://many.test:{port}", *TRUST, *options)
 
-    def pair(self, first, second):
-        """Both on the same port, on 127.0.0.2 and 127.0.0.3."""
+    def pair(self, *makers):
+        """All on the same port, on 127.0.0.2 and those that follow."""
         for _ in range(20):
-            one = first(("127.0.0.2", 0))
+            made = []
             try:
-                two = second(("127.0.0.3", one.port))
+                for maker in makers:
+                    made.append(maker((f"127.0.0.{len(made) + 2}", made[0].port if made else 0)))
             except OSError:
-                one.close()
+                for upstream in made:
+                    upstream.close()
                 continue
-            return self.closing(one), self.closing(two)
-        self.fail("no port is free on both")
+            return [self.closing(upstream) for upstream in made]
+        self.fail("no port is free on all")
 
     @staticmethod
     def mute(address):
@@ -466,6 +468,14 @@ class Addresses(UpstreamsCase):
                                    "--handshake-timeout", "500ms", "--connect-timeout", "500ms")
         self.assertEqual(self.whom(gateway), "good")
         self.assertEqual(mute.accepted, 1)
+
+    def test_silent_ones_leave_time_for_the_next(self):
+        """race = tls: four that connect and are silent have all lanes, until all time is over."""
+        *_, good = self.pair(*[self.mute] * 4, self.good)
+        addresses = [f"127.0.0.{last}" for last in range(2, 7)]
+        gateway = self.start_named(self.name(*addresses), good.port, "--race", "tls",
+                                   "--handshake-timeout", "600ms", "--connect-timeout", "600ms")
+        self.assertEqual(self.whom(gateway), "good")
 
     def test_a_wrong_address_is_not_masked(self):
         for race in ("tcp", "tls"):

@@ -205,6 +205,13 @@ static int64_t run(struct bench *b, int64_t for_ms)
     return clock_ms() - b->began_ms;
 }
 
+static void run_until_lanes(struct bench *b, unsigned lanes)
+{
+    for (int i = 0; i < 1000 && b->race->lanes < lanes; i++)
+        loop_turn(b->worker.loop, 10);
+    assert_int_equal(b->race->lanes, lanes);
+}
+
 static void bench_fini(struct bench *b)
 {
     race_fini(b->race, b->worker.loop);
@@ -299,6 +306,25 @@ static void lanes(void **state)
     close(listener);
 }
 
+/* Nothing is to be done before one of them has ended. */
+static void all_lanes_are_taken(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct silent s;
+    struct net_addr list[RACE_LANES + 1];
+    silent_init(&s);
+    for (size_t i = 0; i <= RACE_LANES; i++)
+        list[i] = s.at;
+    bench_init(&b);
+    start(&b, list, RACE_LANES + 1, 10);
+    assert_true(timer_is_set(&b.race->timer));
+    run_until_lanes(&b, RACE_LANES);
+    assert_false(timer_is_set(&b.race->timer));
+    bench_fini(&b);
+    silent_fini(&s);
+}
+
 static void given_up(void **state)
 {
     (void)state;
@@ -310,8 +336,7 @@ static void given_up(void **state)
     list[0] = list[1] = list[2] = s.at;
     bench_init(&b);
     start(&b, list, 3, 10);
-    (void)run(&b, 100);
-    assert_int_equal(b.race->lanes, 3);
+    run_until_lanes(&b, 3);
     bench_fini(&b);
     assert_int_equal(b.end, NOTHING);
     silent_fini(&s);
@@ -360,11 +385,9 @@ static void no_descriptor(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_silent_one_is_joined),
-        cmocka_unit_test(a_refusal_is_followed_at_once),
-        cmocka_unit_test(nobody_is_left),
-        cmocka_unit_test(lanes),
-        cmocka_unit_test(given_up),
+        cmocka_unit_test(a_silent_one_is_joined), cmocka_unit_test(a_refusal_is_followed_at_once),
+        cmocka_unit_test(nobody_is_left),         cmocka_unit_test(lanes),
+        cmocka_unit_test(all_lanes_are_taken),    cmocka_unit_test(given_up),
         cmocka_unit_test(no_descriptor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
