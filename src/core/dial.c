@@ -36,6 +36,7 @@ static void judge(struct dial *d, enum attempt_outcome outcome, enum reason reas
     const struct candidate_try *t = &d->try;
     const bool check = d->order.only != NULL;
     d->trying = false;
+    d->outcome = outcome;
     d->try.now_ms = now_of(d);
     if (outcome == ATTEMPT_GOOD && !d->order.connect_only)
         candidate_good(t);
@@ -324,6 +325,7 @@ static void unanswered(void *context, const struct attempt *a)
 {
     struct dial *d = context;
     char where[NET_TEXT_MAX];
+    d->address = a->order.address;
     net_addr_format(&a->order.address, where, sizeof where);
     snprintf(d->last_error, sizeof d->last_error, "%s: %s", where, a->error);
     remember(d, a->reason, d->last_error, a->stage == ATTEMPT_PRELUDE ? static_remedy(a) : NULL);
@@ -365,7 +367,8 @@ static void settled(void *context, struct attempt *a)
         end(d, a->reason, a->error, a->remedy);
         return;
     }
-    if (d->upstream->stats != NULL)
+    if (d->upstream->stats != NULL &&
+        !d->order.connect_only) /* taking a connection is too little */
         atomic_store(&d->upstream->stats->last_good, eyeballs_mark(&d->address));
     end(d, REASON_NONE, "", NULL);
 }

@@ -61,6 +61,8 @@ struct dial {
     char error[512];
     const char *remedy; /* NULL: none; lives as long as the dial and the transport */
     bool exhausted;     /* it failed because no candidate answered */
+    enum attempt_outcome
+        outcome; /* of the last candidate that is over; _OURS: nothing was learnt */
     /* With send_proxy: what is said first; empty: that it is for no consumer. To be filled before
      * dial_start(). */
     struct buf hello;

@@ -71,8 +71,9 @@ static void judge(const struct probe_target *t, const struct dial *d)
 {
     const bool refused =
         d->reason == REASON_UPSTREAM_VERIFY_FAILED || d->reason == REASON_UPSTREAM_REVOKED;
-    if (d->reason == REASON_NO_MEMORY)
-        return; /* says nothing of the upstream */
+    /* No descriptor, port or memory here: it says nothing of the upstream. */
+    if (d->outcome == ATTEMPT_OURS && d->reason != REASON_UPSTREAM_FORBIDDEN)
+        return;
     if (refused)
         candidate_alarm(t->service, t->upstream, &d->address, d->reason, d->error, d->remedy);
     count(t, d->reason == REASON_NONE || refused, d);
@@ -179,6 +180,12 @@ static void begin(struct probe *p, const struct service *service, const struct u
     again(t, known ? (int64_t)(random_next(&p->worker->random) % interval) : 0);
 }
 
+static void forget(struct stats_upstream *u)
+{
+    atomic_store(&u->check.against, 0);
+    atomic_store(&u->check.state, CHECK_UNKNOWN);
+}
+
 bool probe_move(struct probe *p, struct snapshot *snapshot)
 {
     size_t all = 0, n = 0;
@@ -195,12 +202,12 @@ bool probe_move(struct probe *p, struct snapshot *snapshot)
         const struct service *service = &snapshot->services[i];
         for (size_t k = 0; k < service->upstream_count; k++, n++) {
             const struct upstream *u = &service->upstreams[k];
-            if (u->stats == NULL || !is_ours(p, snapshot, n))
+            if (u->stats == NULL)
                 continue;
-            if (service->config->check == CHECK_OFF)
-                atomic_store(&u->stats->check.state, CHECK_UNKNOWN);
-            else
+            if (service->config->check != CHECK_OFF && is_ours(p, snapshot, n))
                 begin(p, service, u);
+            else if (service->config->check == CHECK_OFF)
+                forget(u->stats); /* each worker: one that has yet to move may still find it down */
         }
     }
     return true;

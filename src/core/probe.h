@@ -2,7 +2,7 @@
  * or by a whole verified handshake. Private to core; the worker's thread.
  *
  * - One worker makes the checks of one upstream; which one goes by its place, so that they are
- *   spread. The first checks come spread over the first interval.
+ *   spread. What is not known yet is asked at once, the others spread over the first interval.
  * - So many failures in a row make it down (CHECK_DOWN), so many good ones bring it back; what
  *   consumers see of it is counted apart from that (eject.h), but for a good handshake, which is
  *   as good as a consumer's.
