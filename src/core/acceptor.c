@@ -259,7 +259,8 @@ static enum gate_limit reserve(struct acceptor *a, struct place *p, bool leaving
 {
     struct worker_group *group = a->worker->group;
     const unsigned before = atomic_fetch_add(&group->sessions, 1);
-    *full_r = before >= atomic_load(&group->max_by_descriptors);
+    *full_r = before >= atomic_load(&group->max_by_descriptors) ||
+              (atomic_load(&group->lanes) > 0 && !worker_group_fits(group));
     if (p->gate == NULL || (resets(a) && !leaving) || *full_r)
         return GATE_NONE;
     if (!leaving && before >= atomic_load(&group->max_sessions))

@@ -6,6 +6,7 @@
 
 #define ADDRESS_SHARE_MIN_MS 2000 /* no address gets less, however many share the time */
 #define LANE_RETRY_MS        100  /* no descriptor for one more beside those that run */
+#define LANES_PART           8    /* of the descriptors; the first of each race is the session's */
 
 static void launch(struct race *r);
 
@@ -16,6 +17,24 @@ static int64_t now_of(const struct race *r)
     return loop_now(r->order.worker->loop);
 }
 
+/* ---- descriptors ---- */
+
+/* One beside those that run, if no consumer may come to need it. */
+static bool take_lane(const struct race *r)
+{
+    struct worker_group *group = r->order.worker->group;
+    const unsigned lanes = atomic_fetch_add(&group->lanes, 1) + 1;
+    if (lanes <= group->descriptors / LANES_PART && worker_group_fits(group))
+        return true;
+    atomic_fetch_sub(&group->lanes, 1);
+    return false;
+}
+
+static void give_lane(const struct race *r)
+{
+    atomic_fetch_sub(&r->order.worker->group->lanes, 1);
+}
+
 /* ---- attempts ---- */
 
 static void drop(struct race *r, struct attempt *a)
@@ -24,7 +43,8 @@ static void drop(struct race *r, struct attempt *a)
     while (*at != a)
         at = &(*at)->next;
     *at = a->next;
-    r->lanes--;
+    if (--r->lanes > 0)
+        give_lane(r);
     if (r->ahead == a)
         r->ahead = NULL;
     attempt_destroy(&a);
@@ -185,10 +205,14 @@ enum launched { LAUNCHED, LAUNCH_FAILED /* the next one */, LAUNCH_WAITS, LAUNCH
 
 static enum launched launch_one(struct race *r)
 {
+    if (r->lanes > 0 && !take_lane(r))
+        return LAUNCH_WAITS;
     struct attempt *a = new_attempt(r, &r->addresses[r->next]);
     if (a == NULL) {
-        if (r->lanes > 0)
+        if (r->lanes > 0) {
+            give_lane(r);
             return LAUNCH_WAITS;
+        }
         r->order.no_memory(r->order.context);
         return LAUNCH_OVER;
     }

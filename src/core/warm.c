@@ -286,8 +286,7 @@ static void on_io(void *context, unsigned events)
 static bool reserve(struct worker_group *group)
 {
     unsigned warm = atomic_fetch_add(&group->warm, 1) + 1;
-    uint64_t open = 2 * (uint64_t)atomic_load(&group->sessions) + warm;
-    if (warm <= atomic_load(&group->max_warm) && open <= group->descriptors)
+    if (warm <= atomic_load(&group->max_warm) && worker_group_fits(group))
         return true;
     atomic_fetch_sub(&group->warm, 1);
     return false;

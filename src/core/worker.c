@@ -235,6 +235,13 @@ void worker_group_limits(struct worker_group *group, const struct snapshot *snap
     atomic_store(&group->max_handshakes, (unsigned)snapshot->config.max_handshakes);
 }
 
+bool worker_group_fits(const struct worker_group *group)
+{
+    return 2 * (uint64_t)atomic_load(&group->sessions) + atomic_load(&group->warm) +
+               atomic_load(&group->lanes) <=
+           group->descriptors;
+}
+
 /* ---- life ---- */
 
 bool worker_init(struct worker *w, struct worker_group *group, unsigned index,

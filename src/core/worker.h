@@ -39,6 +39,7 @@ struct worker_group {
     atomic_uint max_sessions;       /* that, or max_connections if it is less */
     atomic_uint max_warm;           /* at one each */
     atomic_uint warm;               /* connections kept ready, and those being made for it */
+    atomic_uint lanes;              /* attempts beside the first of a dial, at one each */
     atomic_uint sessions;           /* live ones, and places reserved before an accept */
     atomic_uint connections;        /* live ones */
     atomic_uint max_handshakes;     /* of consumers, at once; a reload changes it */
@@ -87,6 +88,9 @@ struct worker {
 };
 
 /* Main thread: what of the snapshot all workers share. */
+/* Whether all of them have their descriptors. Whoever wants one more has counted itself before: of
+ * two at the same time one at least sees the other. */
+bool worker_group_fits(const struct worker_group *group) WARN_UNUSED;
 void worker_group_limits(struct worker_group *group, const struct snapshot *snapshot);
 
 /* Before the thread starts, on the main thread. */

@@ -10,7 +10,7 @@ import unittest
 
 from harness import SANITIZED, STEP, certificate, free_port, until
 from names import NamesCase
-from peers import Upstream, server_context
+from peers import Upstream, connect, server_context
 
 TRUST = ("--ca", certificate("ca"), "--server-name", "localhost")
 
@@ -419,8 +419,8 @@ class Addresses(UpstreamsCase):
         server.a("many.test", *addresses)
         return server
 
-    def start_named(self, server, port, *options):
-        return self.named(server, f"tls://many.test:{port}", *TRUST, *options)
+    def start_named(self, server, port, *options, **settings):
+        return self.named(server, f"tls://many.test:{port}", *TRUST, *options, **settings)
 
     def pair(self, *makers):
         """All on the same port, on 127.0.0.2 and those that follow."""
@@ -458,8 +458,8 @@ class Addresses(UpstreamsCase):
         for _ in range(3):
             self.assertEqual(self.whom(gateway), "good")
         self.assertEqual(mute.accepted, 1)
-        lines = [line for line in gateway.sessions() if line["reason"] != "probe"]
-        self.assertEqual(lines[-1]["address"], f"127.0.0.3:{good.port}")
+        line = gateway.wait_log(lambda line: line["event"] == "session" and line["reason"] != "probe")
+        self.assertEqual(line["address"], f"127.0.0.3:{good.port}")
 
     def test_whoever_connects_first_and_falls_silent_is_replaced(self):
         """race = tcp: the silent one has won; the others have their turn again."""
@@ -476,6 +476,19 @@ class Addresses(UpstreamsCase):
         gateway = self.start_named(self.name(*addresses), good.port, "--race", "tls",
                                    "--handshake-timeout", "600ms", "--connect-timeout", "600ms")
         self.assertEqual(self.whom(gateway), "good")
+
+    def test_lanes_leave_sessions_their_descriptors(self):
+        """Three of four addresses connect and are silent; no session fails for want of one."""
+        *_, good = self.pair(*[self.mute] * 3, self.good)
+        addresses = [f"127.0.0.{last}" for last in range(2, 6)]
+        gateway = self.start_named(self.name(*addresses), good.port, "--race", "tls",
+                                   "--handshake-timeout", "1s", "--workers", 1,
+                                   prefix=("sh", "-c", 'ulimit -n 128; exec "$@"', "sh"))
+        first = [self.closing(connect(gateway.address)).sock for _ in range(25)]
+        time.sleep(0.6)  # until they have all the lanes that they may have
+        for sock in first + [self.closing(connect(gateway.address)).sock for _ in range(30)]:
+            self.assertEqual(self.hear(sock), "good")
+            sock.close()
 
     def test_a_wrong_address_is_not_masked(self):
         for race in ("tcp", "tls"):

@@ -159,6 +159,7 @@ static void bench_init(struct bench *b)
     struct error err;
     error_init(&err);
     *b = (struct bench){.config = {.connect_timeout = WAIT_MS, .handshake_timeout = WAIT_MS}};
+    b->group.descriptors = 1000;
     b->worker.group = &b->group;
     b->worker.loop = loop_create(&err);
     assert_non_null(b->worker.loop);
@@ -216,6 +217,7 @@ static void bench_fini(struct bench *b)
 {
     race_fini(b->race, b->worker.loop);
     assert_null(b->io.loop);
+    assert_int_equal(atomic_load(&b->group.lanes), 0);
     loop_turn(b->worker.loop, 0);
     free(b->race);
     loop_destroy(&b->worker.loop);
@@ -382,13 +384,47 @@ static void no_descriptor(void **state)
     close(listener);
 }
 
+/* What sessions may come to need is not for lanes, but for the first of each race. */
+static void no_descriptor_of_a_session(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct silent s;
+    struct net_addr list[RACE_LANES];
+    silent_init(&s);
+    for (size_t i = 0; i < RACE_LANES; i++)
+        list[i] = s.at;
+    bench_init(&b);
+    b.group.descriptors = 82;
+    atomic_store(&b.group.sessions, 40);
+    atomic_store(&b.group.warm, 1);
+    start(&b, list, RACE_LANES, 10);
+    run_until_lanes(&b, 2);
+    (void)run(&b, 300);
+    assert_int_equal(b.race->lanes, 2);
+    assert_int_equal(b.began, 2);
+    assert_int_equal(atomic_load(&b.group.lanes), 1);
+    atomic_store(&b.group.sessions, 1);
+    run_until_lanes(&b, RACE_LANES);
+    bench_fini(&b);
+
+    bench_init(&b);
+    b.group.descriptors = 16; /* an eighth at most */
+    start(&b, list, RACE_LANES, 10);
+    run_until_lanes(&b, 3);
+    (void)run(&b, 300);
+    assert_int_equal(b.race->lanes, 3);
+    bench_fini(&b);
+    silent_fini(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_silent_one_is_joined), cmocka_unit_test(a_refusal_is_followed_at_once),
         cmocka_unit_test(nobody_is_left),         cmocka_unit_test(lanes),
         cmocka_unit_test(all_lanes_are_taken),    cmocka_unit_test(given_up),
-        cmocka_unit_test(no_descriptor),
+        cmocka_unit_test(no_descriptor),          cmocka_unit_test(no_descriptor_of_a_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
