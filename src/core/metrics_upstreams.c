@@ -56,7 +56,7 @@ void metrics_upstream(struct metrics *m, const struct metric_row *row)
         for (size_t k = 0; k < s->upstream_count; k++) {
             const struct stats_upstream *u = s->upstreams[k].stats;
             uint64_t value = 0;
-            if (!value_of(m, u, which, &value))
+            if (stats_is_again(s, k) || !value_of(m, u, which, &value))
                 continue;
             const char *labels = metrics_labels_of(&t, s->config->name, u->text, row->labels);
             if (which == UPSTREAM_LEAF || which == UPSTREAM_CHAIN)
@@ -75,7 +75,7 @@ void metrics_upstream_failures(struct metrics *m, const struct metric_row *row)
         const struct service *s = &m->s->services[i];
         for (size_t k = 0; k < s->upstream_count; k++) {
             const struct stats_upstream *u = s->upstreams[k].stats;
-            for (int reason = 0; reason < REASON_COUNT; reason++) {
+            for (int reason = 0; reason < REASON_COUNT && !stats_is_again(s, k); reason++) {
                 uint64_t value = atomic_load(&u->failed[reason]);
                 char more[64];
                 if (value == 0)

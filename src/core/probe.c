@@ -202,7 +202,7 @@ bool probe_move(struct probe *p, struct snapshot *snapshot)
         const struct service *service = &snapshot->services[i];
         for (size_t k = 0; k < service->upstream_count; k++, n++) {
             const struct upstream *u = &service->upstreams[k];
-            if (u->stats == NULL)
+            if (u->stats == NULL || stats_is_again(service, k))
                 continue;
             if (service->config->check != CHECK_OFF && is_ours(p, snapshot, n))
                 begin(p, service, u);

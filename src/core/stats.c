@@ -283,6 +283,14 @@ bool stats_is_usable(const struct stats_health *h, int64_t now_s)
            now_s - atomic_load(&h->last_failed_s) > STATS_FAILED_FOR_S;
 }
 
+bool stats_is_again(const struct service *service, size_t place)
+{
+    size_t i = 0;
+    while (service->upstreams[i].stats != service->upstreams[place].stats)
+        i++;
+    return i < place;
+}
+
 bool stats_passed_over(const struct stats_upstream *u, int64_t now_ms)
 {
     return eject_state(&u->eject, now_ms) == EJECT_OUT ||

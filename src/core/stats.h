@@ -209,6 +209,8 @@ void stats_histogram(const struct stats *stats, const struct stats_service *s,
 bool stats_is_usable(const struct stats_health *h, int64_t now_s);
 /* It is ejected, or down by its checks: consumers get others. now_ms: clock_ms(). */
 bool stats_passed_over(const struct stats_upstream *u, int64_t now_ms);
+/* The upstream at that place stands before it, too: what is kept of them is one. */
+bool stats_is_again(const struct service *service, size_t place);
 /* NULL: none of that name. */
 struct stats_service *stats_find(const struct stats *stats, const char *name);
 

@@ -151,6 +151,16 @@ class Balance(UpstreamsCase):
         self.assertTrue(self.upstream(2)["backup"])
 
 
+    def test_one_given_twice_has_two_shares_and_one_name(self):
+        one, two = self.says("one"), self.says("two")
+        gateway = self.between([one, two, one], "--balance", "round_robin")
+        self.assertEqual(self.whom_all(gateway, 30), {"one": 20, "two": 10})
+        two.close()
+        self.assertEqual(self.whom_all(gateway, 6), {"one": 6})
+        self.assertGreater(self.of("upstream_failures_total", two), 0)  # no sample is there twice
+        self.assertEqual(self.of("upstream_usable", one), 1)
+
+
 class Ejection(UpstreamsCase):
     """Failures in a row, and what they cost those who come after."""
 

@@ -222,6 +222,22 @@ static void nothing_is_left_of_checks_that_are_off(void **state)
     close(fd);
 }
 
+static void one_given_twice_is_checked_once(void **state)
+{
+    (void)state;
+    struct bench b;
+    uint16_t port = 0;
+    int fd = bind_to(&port);
+    const uint16_t twice[] = {port, port};
+    bench_init(&b, twice, 2);
+    move(&b, 0, &b.snapshot);
+    move(&b, 1, &b.snapshot);
+    assert_int_equal(b.workers[0].probe.count, 1);
+    assert_int_equal(b.workers[1].probe.count, 0);
+    bench_fini(&b);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +245,7 @@ int main(void)
         cmocka_unit_test(the_first_good_one_counts_at_once),
         cmocka_unit_test(what_is_lacking_here_says_nothing),
         cmocka_unit_test(nothing_is_left_of_checks_that_are_off),
+        cmocka_unit_test(one_given_twice_is_checked_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
