@@ -73,6 +73,8 @@ make_root() {
 }
 
 enter_root() {
+    # A mount of its own, so that tests can make mount namespaces in there.
+    mount --bind "$root" "$root"
     printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts"
     cat /etc/resolv.conf >"$root/etc/resolv.conf"
     mount -t proc proc "$root/proc"

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from harness import STEP, certificate, key, until
 
+IP_BIND_ADDRESS_NO_PORT = 24  # ip(7); Python names it from 3.12 on
 PATIENCE = 6 * STEP
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
@@ -277,13 +278,14 @@ class AlreadyReset(Connection):
 
 
 def bind_anywhere(sock, host):
-    """Where many connections have just ended, every port may be in TIME_WAIT (socket(7))."""
+    """Where many connections have just ended, every port may be in TIME_WAIT (socket(7)): then the
+    port is found when it connects, as one may be used again towards another place (ip(7))."""
     try:
         sock.bind((host, 0))
     except OSError as why:
         if why.errno != errno.EADDRINUSE:
             raise
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         sock.bind((host, 0))
 
 

@@ -121,7 +121,7 @@ class MariadbThrough(Database):
         server = Mariadb(self)
         gateway = self.through(server.port, "mysql")
         port = gateway.address[1]
-        code, out = server.sql(server.port, "select 1", "--skip-ssl")
+        code, out = server.sql(server.port, "select 1")
         self.assertNotEqual(code, 0, out)
         code, out = server.sql(port, "show status like 'Ssl_version'")
         self.assertEqual((code, out), (0, "Ssl_version\tTLSv1.3\n"))
@@ -146,7 +146,7 @@ class MariadbThrough(Database):
     def test_consumer_wants_tls(self):
         server = Mariadb(self)
         gateway = self.through(server.port, "mysql")
-        code, out = server.sql(gateway.address[1], "select 1", "--ssl-verify-server-cert",
+        code, out = server.sql(gateway.address[1], "select 1", "--ssl", "--ssl-verify-server-cert",
                                f"--ssl-ca={certificate('ca')}")
         self.assertNotEqual(code, 0)
         self.assertIn("SSL is required, but the server does not support it", out)

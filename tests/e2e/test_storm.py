@@ -98,7 +98,7 @@ class Storm(Case):
             until(lambda: len(gateway.sessions()) >= wave * MANY, what="every session's line")
             until(lambda: gateway.descriptors() == before, what="the descriptors to be closed")
             if not SANITIZED:  # given back a second after the burst, but for what workers keep
-                until(lambda: gateway.memory() < memory[0] + 8 * MIB,
+                until(lambda: gateway.memory() < memory[0] + 12 * MIB,  # of some 50 or more
                       what=f"memory to return to {memory}, now {gateway.memory()}")
             memory.append(gateway.memory())
         reasons = {line["reason"] for line in gateway.sessions()}
@@ -197,13 +197,13 @@ class Stuck(Case):
         except (OSError, ssl.SSLError):
             pass
 
-    def holds(self, gateway, what):
+    def holds(self, gateway, what, most=32 * MIB):
         before = gateway.cpu()
         time.sleep(self.HOLD)
         used = gateway.cpu() - before
         if not SANITIZED:
             self.assertLess(used, 0.050, f"{what}: {used * 1000:.1f} ms of CPU in {self.HOLD} s")
-            self.assertLess(gateway.memory(), 32 * MIB, what)
+            self.assertLess(gateway.memory(), most, what)
         self.assertIsNone(gateway.process.poll())
 
     def test_consumer_does_not_read(self):
@@ -216,17 +216,23 @@ class Stuck(Case):
                 self.holds(gateway, "consumer not reading")
                 consumer.close()
 
+    @staticmethod
+    def rests(gateway):
+        before = gateway.cpu()
+        time.sleep(0.5)
+        return gateway.cpu() - before < 0.005
+
     def test_memory_with_many_that_do_not_read(self):
         """Bounded a session: at most a buffer a direction."""
         count = 50
         gateway = self.start(self.flood)
+        base = gateway.memory()
         consumers = [self.closing(connect(gateway.address)) for _ in range(count)]
         for consumer in consumers:
             consumer.send(b"go")
-        time.sleep(2)
-        if not SANITIZED:
-            self.assertLess(gateway.memory(), 20 * MIB + count * 256 * 1024)
-        self.holds(gateway, "consumers not reading")
+        until(lambda: self.rests(gateway), what="all buffers to be full")
+        # As docs/performance.md has it; the base differs between OpenSSLs.
+        self.holds(gateway, "consumers not reading", base + count * 545 * 1024)
 
     def test_upstream_does_not_read(self):
         for tls in (True, False):

@@ -295,7 +295,8 @@ class Upgrade(Case):
                             f'connect = "{self.upstream.url()}"; {self.ca} }}')
 
         gone, comes = free_port(), free_port()
-        gateway = self.start(listening(f"localhost:{self.port}", f"127.0.0.1:{gone}",
+        # In other words than below, but the same: where localhost is [::1] first it would not be.
+        gateway = self.start(listening(f"{self.port}", f"127.0.0.1:{gone}",
                                        f"unix:{paths[0]}", f"unix:{paths[1]}", f"unix:@{name}"))
         addresses = [self.address, ("127.0.0.1", gone), paths[0], paths[1], "\0" + name]
         holders = [self.held(address) for address in addresses]
