@@ -3,6 +3,8 @@
 What is counted here is counted by the gateway and by the upstreams; times are generous."""
 
 import collections
+import datetime
+import signal
 import socket
 import threading
 import time
@@ -166,11 +168,11 @@ class Ejection(UpstreamsCase):
 
     def load(self, gateway, seconds, threads=8):
         """Sessions one after the other on each thread: [(when it began, its word)]."""
-        said, over = [], time.monotonic() + seconds
+        said, over = [], time.time() + seconds
 
         def some():
-            while time.monotonic() < over:
-                began = time.monotonic()
+            while time.time() < over:
+                began = time.time()
                 said.append((began, self.whom(gateway)))
 
         workers = [threading.Thread(target=some) for _ in range(threads)]
@@ -188,12 +190,13 @@ class Ejection(UpstreamsCase):
         workers, said = self.load(gateway, 6.0)
         time.sleep(1.5)
         one.close()
-        died = time.monotonic()
+        died = time.time()
         gateway.wait_log(lambda line: line["event"] == "upstream_ejected", what="the ejection")
         time.sleep(2.0)
         self.says("one", server_context(), address=("127.0.0.1", port))
-        gateway.wait_log(lambda line: line["event"] == "upstream_back", what="the return")
-        back = time.monotonic()
+        line = gateway.wait_log(lambda line: line["event"] == "upstream_back", what="the return")
+        # When it was, not when we came to read of it.
+        back = datetime.datetime.fromisoformat(line["time"].replace("Z", "+00:00")).timestamp()
         for worker in workers:
             worker.join()
         words = collections.Counter(word for _, word in said)
@@ -255,6 +258,17 @@ class Ejection(UpstreamsCase):
                              "--eject-time", "1m")
         self.assertEqual(self.whom_all(gateway, 10), {"two": 10})
         self.assertEqual(one.accepted, 3)
+
+
+    def test_the_last_one_tells_why(self):
+        """What it says of its handshake is worth more than that another refused."""
+        one, two = self.says("one", server_context()), self.closing(Mute(cut=True))
+        one.close()
+        gateway = self.start([one.url(), f"tls://127.0.0.1:{two.port}"], *TRUST)
+        self.assertEqual(self.whom(gateway), "")
+        line = gateway.wait_log(lambda line: line["event"] == "session")
+        self.assertEqual((line["reason"], line["phase"]),
+                         ("upstream_handshake_failed", "upstream_handshake"), line)
 
 
 # MySQL's first packet: version 10, with TLS among its capabilities.
@@ -419,6 +433,23 @@ class Checks(UpstreamsCase):
         base = gateway.descriptors()
         until(lambda: one.accepted > 20, what="more checks")
         until(lambda: gateway.descriptors() <= base + 1, what="descriptors as before")
+
+
+    def test_none_while_it_drains(self):
+        one, two = self.says("one", server_context()), self.says("two", server_context())
+        gateway = self.between([one, two], *TRUST, "--check", "tls", *self.OFTEN,
+                               drain="30s")
+        sock, word = self.opened(gateway)
+        self.assertEqual(word, "one")
+        until(lambda: two.accepted > 2, what="checks")
+        gateway.signal(signal.SIGTERM)
+        gateway.wait_log(lambda line: line["event"] == "draining")
+        time.sleep(0.2)  # for one that was under way
+        before = two.accepted
+        time.sleep(1)  # of which there would have been ten
+        self.assertEqual(two.accepted, before)
+        sock.close()
+        self.assertEqual(gateway.wait_exit(), 0)
 
 
 class Addresses(UpstreamsCase):

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "core/dial.h"
+#include "core/stats.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -23,6 +24,8 @@ struct bench {
     struct service_config config;
     struct upstream upstreams[3];
     struct service service;
+    struct snapshot snapshot;
+    struct stats *stats; /* NULL: nothing is counted */
     struct loop_io io;
     struct dial *dial;
     int overs;
@@ -121,6 +124,32 @@ static void bench_fini(struct bench *b)
     dial_destroy(&b->dial);
     loop_io_remove(&b->io);
     loop_destroy(&b->worker.loop);
+    for (size_t i = 0; b->stats != NULL && i < b->service.upstream_count; i++)
+        assert_int_equal(atomic_load(&b->upstreams[i].stats->connections), 0);
+    if (b->stats != NULL)
+        stats_destroy(&b->stats);
+}
+
+static char service_name[] = "x";
+
+/* The first is due to be tried again. */
+static void bench_count(struct bench *b)
+{
+    struct error err;
+    error_init(&err);
+    b->config.name = service_name;
+    b->config.eject_after = 1;
+    b->config.eject_time = b->config.eject_max = 60000;
+    b->snapshot = (struct snapshot){.workers = 1, .services = &b->service, .service_count = 1};
+    b->stats = stats_create(1);
+    assert_non_null(b->stats);
+    assert_true(stats_attach(b->stats, &b->snapshot, &err));
+    atomic_store(&b->upstreams[0].stats->eject.due_ms, 1);
+}
+
+static struct stats_upstream *stats_of(const struct bench *b, size_t i)
+{
+    return b->upstreams[i].stats;
 }
 
 static void the_first_that_answers(void **state)
@@ -245,12 +274,94 @@ static void no_answer_in_time(void **state)
     close(listener);
 }
 
+/* Nobody else may try it meanwhile, and whatever comes of it, others may afterwards. */
+static void a_trial_is_given_back(void **state)
+{
+    (void)state;
+    struct bench b;
+    uint16_t port, other;
+    int listener = listen_anywhere(&port), second = listen_anywhere(&other);
+    const uint16_t good[] = {port, other};
+    bench_init(&b, good, 2); /* given up while it connects */
+    bench_count(&b);
+    bench_start(&b, NULL);
+    assert_ptr_equal(b.dial->upstream, &b.upstreams[0]);
+    assert_true(atomic_load(&stats_of(&b, 0)->eject.trying));
+    assert_int_equal(atomic_load(&stats_of(&b, 0)->connections), 1);
+    dial_destroy(&b.dial);
+    assert_false(atomic_load(&stats_of(&b, 0)->eject.trying));
+    assert_int_equal(atomic_load(&stats_of(&b, 0)->eject.due_ms), 1);
+    bench_fini(&b);
+
+    bench_init(&b, good, 2); /* it answers */
+    bench_count(&b);
+    bench_start(&b, NULL);
+    bench_run(&b);
+    assert_ptr_equal(b.dial->upstream, &b.upstreams[0]);
+    assert_false(atomic_load(&stats_of(&b, 0)->eject.trying));
+    assert_int_equal(atomic_load(&stats_of(&b, 0)->eject.due_ms), 0);
+    assert_int_equal(atomic_load(&stats_of(&b, 0)->connections), 1);
+    bench_fini(&b);
+
+    const uint16_t dead[] = {nobody_listens(), other};
+    bench_init(&b, dead, 2); /* it does not: out again */
+    bench_count(&b);
+    bench_start(&b, NULL);
+    bench_run(&b);
+    assert_ptr_equal(b.dial->upstream, &b.upstreams[1]);
+    assert_false(atomic_load(&stats_of(&b, 0)->eject.trying));
+    assert_true(atomic_load(&stats_of(&b, 0)->eject.due_ms) > loop_now(b.worker.loop));
+    assert_int_equal(atomic_load(&stats_of(&b, 0)->connections), 0);
+    assert_int_equal(atomic_load(&stats_of(&b, 1)->connections), 1);
+    bench_fini(&b);
+    close(listener);
+    close(second);
+}
+
+/* It was ejected after this dial had put them in order, or another tries it: the others first. */
+static void ejected_meanwhile(void **state)
+{
+    (void)state;
+    struct bench b;
+    uint16_t port, other;
+    int listener = listen_anywhere(&port), second = listen_anywhere(&other);
+    const uint16_t ports[] = {nobody_listens(), port, other};
+    bench_init(&b, ports, 3);
+    bench_count(&b);
+    atomic_store(&stats_of(&b, 0)->eject.due_ms, 0);
+    bench_start(&b, NULL); /* the refusal comes with the next turn */
+    atomic_store(&stats_of(&b, 1)->eject.due_ms, INT64_MAX);
+    bench_run(&b);
+    assert_true(dial_ok(b.dial));
+    assert_ptr_equal(b.dial->upstream, &b.upstreams[2]);
+    bench_fini(&b);
+    close(listener);
+    close(second);
+}
+
+/* One alone is asked whatever it did, so nothing would be gained. */
+static void one_alone_is_never_ejected(void **state)
+{
+    (void)state;
+    struct bench b;
+    const uint16_t port = nobody_listens();
+    bench_init(&b, &port, 1);
+    bench_count(&b);
+    atomic_store(&stats_of(&b, 0)->eject.due_ms, 0);
+    bench_start(&b, NULL);
+    bench_run(&b);
+    assert_int_equal(atomic_load(&stats_of(&b, 0)->health.failed_in_row), 1);
+    assert_int_equal(atomic_load(&stats_of(&b, 0)->eject.times), 0);
+    bench_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_that_answers),  cmocka_unit_test(nobody_answers),
         cmocka_unit_test(one_alone_if_so_ordered), cmocka_unit_test(given_up),
-        cmocka_unit_test(no_answer_in_time),
+        cmocka_unit_test(no_answer_in_time),       cmocka_unit_test(a_trial_is_given_back),
+        cmocka_unit_test(ejected_meanwhile),       cmocka_unit_test(one_alone_is_never_ejected),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

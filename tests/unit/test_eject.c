@@ -108,6 +108,23 @@ static void longer_each_time_in_a_row(void **state)
     eject_fini(&e);
 }
 
+/* Gateways that lost it at the same moment do not all come back at the same. */
+static void give_or_take_a_fifth(void **state)
+{
+    (void)state;
+    int64_t least = INT64_MAX, most = 0;
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        struct eject e = {.missed = 0};
+        eject_init(&e, seed);
+        const int64_t ms = eject(&e, 100) - 100; /* which asks for a fifth at most */
+        least = ms < least ? ms : least;
+        most = ms > most ? ms : most;
+        eject_fini(&e);
+    }
+    assert_in_range(least, 800, 850);
+    assert_in_range(most, 1150, 1200);
+}
+
 static void what_began_before_tells_nothing(void **state)
 {
     (void)state;
@@ -198,6 +215,7 @@ int main(void)
         cmocka_unit_test(never_if_so_ordered),
         cmocka_unit_test(one_tries_when_it_is_due),
         cmocka_unit_test(longer_each_time_in_a_row),
+        cmocka_unit_test(give_or_take_a_fifth),
         cmocka_unit_test(what_began_before_tells_nothing),
         cmocka_unit_test(who_asks_although_it_is_out),
         cmocka_unit_test(back_while_one_tries),

@@ -12,6 +12,7 @@
 #include "core/worker.h"
 
 #include <esclusa/clock.h>
+#include <esclusa/dialogue.h>
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -327,6 +328,51 @@ static void all_lanes_are_taken(void **state)
     silent_fini(&s);
 }
 
+static bool is_running(const struct bench *b, const struct net_addr *at)
+{
+    for (const struct attempt *a = b->race->running; a != NULL; a = a->next) {
+        if (net_addr_equal(&a->order.address, at))
+            return true;
+    }
+    return false;
+}
+
+/* One that takes the connection has won, and the others are closed; when it is cut before TLS they
+ * have their turn again, all of them, and the time that it took is given back. */
+static void the_others_have_their_turn_again(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct silent s, t;
+    struct net_addr list[3];
+    silent_init(&s);
+    silent_init(&t);
+    list[0] = s.at;
+    int listener = listen_anywhere(&list[1]);
+    list[2] = t.at;
+    bench_init(&b);
+    b.config.starttls = DIALOGUE_SMTP; /* whose server speaks first */
+    b.config.connect_timeout = 1000;
+    start(&b, list, 3, 10);
+    for (int i = 0; i < 1000 && b.race->ahead == NULL; i++)
+        loop_turn(b.worker.loop, 10);
+    assert_non_null(b.race->ahead);
+    assert_true(is_running(&b, &list[1]));
+    assert_int_equal(b.race->lanes, 1);
+    (void)run(&b, 1200); /* past the end, had it not won */
+    assert_int_equal(b.end, NOTHING);
+    close(accept(listener, NULL, NULL));
+    run_until_lanes(&b, 2);
+    assert_int_equal(b.unanswered, 1);
+    assert_true(is_running(&b, &list[0]));
+    assert_true(is_running(&b, &list[2]));
+    assert_int_equal(b.race->next, 3); /* and none is left */
+    bench_fini(&b);
+    close(listener);
+    silent_fini(&s);
+    silent_fini(&t);
+}
+
 static void given_up(void **state)
 {
     (void)state;
@@ -421,10 +467,15 @@ static void no_descriptor_of_a_session(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_silent_one_is_joined), cmocka_unit_test(a_refusal_is_followed_at_once),
-        cmocka_unit_test(nobody_is_left),         cmocka_unit_test(lanes),
-        cmocka_unit_test(all_lanes_are_taken),    cmocka_unit_test(given_up),
-        cmocka_unit_test(no_descriptor),          cmocka_unit_test(no_descriptor_of_a_session),
+        cmocka_unit_test(a_silent_one_is_joined),
+        cmocka_unit_test(a_refusal_is_followed_at_once),
+        cmocka_unit_test(nobody_is_left),
+        cmocka_unit_test(lanes),
+        cmocka_unit_test(all_lanes_are_taken),
+        cmocka_unit_test(given_up),
+        cmocka_unit_test(no_descriptor),
+        cmocka_unit_test(no_descriptor_of_a_session),
+        cmocka_unit_test(the_others_have_their_turn_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
