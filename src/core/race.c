@@ -274,8 +274,9 @@ void race_start(struct race *r, const struct race_order *order)
 
 void race_fini(struct race *r, struct loop *loop)
 {
-    if (r->order.worker != NULL) /* it has begun */
-        timer_clear(loop, &r->timer);
+    if (r->order.worker == NULL) /* it has not begun */
+        return;
+    timer_clear(loop, &r->timer);
     while (r->running != NULL)
         drop(r, r->running);
 }
