@@ -36,15 +36,21 @@ def key(name):
     return os.path.join(CERTS, name + ".key")
 
 
+GIVEN_PORTS = set()
+
+
 def free_port(host="127.0.0.1"):
-    """A port free now. Below the ephemeral range, so that no outgoing connection takes it before
-    its user binds it."""
+    """A port free now, and never the same twice. Below the ephemeral range, so that no outgoing
+    connection takes it before its user binds it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for _ in range(200):
         port = random.SystemRandom().randrange(12000, 32000)
+        if port in GIVEN_PORTS:
+            continue
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             try:
                 probe.bind((host, port))
+                GIVEN_PORTS.add(port)
                 return port
             except OSError as why:
                 if why.errno != errno.EADDRINUSE:
