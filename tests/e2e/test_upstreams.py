@@ -338,6 +338,12 @@ class WrongCertificate(UpstreamsCase):
         self.assertEqual(line["reason"], "upstream_verify_failed", line)
         self.assertEqual(self.of("upstream_alarms_total", wrong), 0)  # it is the session's error
 
+    def test_failover_on_verify_passes_nothing_else(self):
+        one, two = self.says("no TLS here"), self.says("two", server_context())
+        gateway = self.start([f"tls://127.0.0.1:{one.port}", two.url()], *TRUST,
+                             "--failover-on-verify", "true")
+        self.assertEqual((self.whom(gateway), two.accepted), ("", 0))  # it speaks no TLS
+
     def test_one_that_comes_back_wrong_is_seen(self):
         """It was ejected for not answering; then it answers, wrong: whoever tries it says so, and
         it is not passed over any more."""
