@@ -238,7 +238,8 @@ static enum prelude_status shake_hands(struct prelude *p)
     return proxy_tls_failed(p);
 }
 
-/* Until somebody is waited for. */
+/* Until somebody is waited for. A peer may answer before it has heard all, and close: what it said
+ * tells more than that it is gone. */
 static enum prelude_status talk(struct prelude *p)
 {
     for (;;) {
@@ -247,21 +248,22 @@ static enum prelude_status talk(struct prelude *p)
             return dialogue_failed(p);
         enum tp_status sent = send_all(p);
         p->want_write = sent == TP_AGAIN;
-        if (sent != TP_OK && sent != TP_AGAIN)
-            dialogue_ended(p->dialogue); /* unless what it said explains it */
-        if (p->want_write)
-            return PRELUDE_AGAIN;
-        if (state == DIALOGUE_DONE && sent == TP_OK) {
+        if (state == DIALOGUE_DONE) {
+            if (p->want_write)
+                return PRELUDE_AGAIN;
+            if (sent != TP_OK)
+                return fail(p, REASON_STARTTLS_FAILED, true, "the connection was lost before TLS",
+                            NULL);
             enum prelude_status status = end_dialogue(p);
             if (status != PRELUDE_AGAIN)
                 return status;
             continue;
         }
-        if (state == DIALOGUE_DONE)
-            return fail(p, REASON_STARTTLS_FAILED, true, "the connection was lost before TLS",
-                        NULL);
-        if (hear(p) == TP_AGAIN)
+        if (hear(p) != TP_AGAIN)
+            continue;
+        if (sent == TP_OK || p->want_write)
             return state == DIALOGUE_CONSUMER ? PRELUDE_CONSUMER : PRELUDE_AGAIN;
+        dialogue_ended(p->dialogue);
     }
 }
 
@@ -295,8 +297,10 @@ unsigned prelude_want(const struct prelude *p)
 {
     if (p->stage == PRELUDE_PROXY_TLS)
         return p->transport->handshake_want;
-    /* Nothing is heard before all is said: what comes would wake in vain. */
-    return p->want_write ? TP_WANT_WRITE : TP_WANT_READ;
+    if (!p->want_write)
+        return TP_WANT_READ;
+    /* Where all that was waited for has come, more would wake in vain. */
+    return p->dialogue->state == DIALOGUE_DONE ? TP_WANT_WRITE : TP_WANT_READ | TP_WANT_WRITE;
 }
 
 /* ---- life ---- */

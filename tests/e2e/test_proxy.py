@@ -1,8 +1,11 @@
 """Upstreams behind forward proxies. Their names exist at the proxy alone."""
 
 import os
+import socket
 import ssl
 import subprocess
+import threading
+import time
 import unittest
 
 import peers
@@ -96,6 +99,38 @@ class Http(Proxy):
         line = self.refuse(self.start(proxy, "--handshake-timeout", "300ms"), "proxy_timeout")
         self.assertIn("of the proxy within 300ms", line["error"])
 
+    def deaf(self, script, *options):
+        """A proxy that takes a part of a long request at first, and then does what script does."""
+        proxy = Upstream(script)
+        proxy.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        long = "u" * 4096 + ":" + "p" * 4096
+        return self.start(proxy, "--send-buffer", 4096, "--proxy-credentials",
+                          self.credentials(long), *options)
+
+    def test_answered_before_all_was_asked(self):
+        """What the proxy says is heard though it takes no more, and so is why."""
+        def refuse(connection):
+            connection.send(b"HTTP/1.1 403 Too long\r\n\r\n")
+            over.wait(STEP)
+
+        over = threading.Event()
+        self.addCleanup(over.set)
+        line = self.refuse(self.deaf(refuse), "proxy_denied")
+        self.assertIn("403 Too long", line["error"])
+
+    def test_half_an_answer_before_all_was_asked(self):
+        """It is waited for, not asked for over and over."""
+        def begin(connection):
+            connection.send(b"HTTP/1.1 ")
+            over.wait(STEP)
+
+        over = threading.Event()
+        self.addCleanup(over.set)
+        gateway = self.deaf(begin, "--handshake-timeout", "2s")
+        before = gateway.cpu()
+        self.refuse(gateway, "proxy_timeout")
+        self.assertLess(gateway.cpu() - before, 1)
+
     def test_next_candidate(self):
         """The proxy does not get to the first; to the second it does."""
         _, hosts = self.upstream()
@@ -180,6 +215,26 @@ class Https(Proxy):
         self.assertEqual(consumer.read_all()[::2], (0, "reset"))
         line = gateway.wait_session(peers.name_of(consumer))
         self.assertEqual(line["reason"], "upstream_truncated", line)
+
+    def test_slow_upstream(self):
+        """What the proxy's TLS could not hand to the kernel at once goes out all the same."""
+        data, begun = peers.blob(8000000), threading.Event()
+
+        def sip(connection):
+            begun.wait(STEP)
+            return peers.digest(connection.read_exactly(len(data)))
+
+        upstream, hosts = self.upstream(sip)
+        proxy = HttpProxy(hosts, context=server_context())
+        proxy.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        gateway = self.start(proxy, "--proxy-ca", certificate("ca"), "--send-buffer", 8192,
+                             scheme="https", host="localhost")
+        consumer = self.closing(peers.connect(gateway.address))
+        sending = peers.Background(consumer.send, data)
+        time.sleep(0.3)  # so that every buffer on the way is full
+        begun.set()
+        self.assertEqual(upstream.result(), peers.digest(data))
+        sending.result()
 
     def test_wrong_certificate(self):
         _, hosts = self.upstream()
