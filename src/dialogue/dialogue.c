@@ -259,6 +259,8 @@ void dialogue_feed(struct dialogue *d, const void *bytes, size_t length)
         return;
     if (!buf_append(&d->in, bytes, length))
         no_memory(d);
+    else if (!d->row->proxy && !buf_empty(&d->out))
+        out_of_turn(d); /* behind a proxy's answer: the question has not left yet */
     else
         run(d);
 }

@@ -172,6 +172,17 @@ class Http(Proxy):
         consumer.send(b"EHLO\r\n")
         self.assertEqual(consumer.read_exactly(6), b"EHLO\r\n")
 
+    def test_starttls_answered_before_it_was_asked(self):
+        """What comes with the proxy's answer is no answer of the server's."""
+        for kind, early in (("postgres", b"S"), ("ldap", TALKS["ldap"][2]),
+                            ("xmpp", TALKS["xmpp"][2])):
+            with self.subTest(kind=kind):
+                upstream = self.closing(server(["", TALKS[kind][1], *TALKS[kind][3:]]))
+                proxy = HttpProxy({f"{NAME}:1": ("127.0.0.1", upstream.port)},
+                                  head=b"HTTP/1.1 200 OK\r\n\r\n" + early)
+                gateway = self.start(proxy, "--starttls", kind, connect=f"tls://{NAME}:1")
+                self.refuse(gateway, "starttls_injected", "starttls")
+
     def test_warm(self):
         _, hosts = self.upstream()
         gateway = self.start(HttpProxy(hosts), "--warm-min", 2, "--workers", 1)

@@ -303,6 +303,8 @@ static void test_late_words(void **state)
     (void)state;
     const struct dialogue_order order = {.protocol = DIALOGUE_POSTGRES};
     struct dialogue *d = dialogue_create(&order);
+    const uint8_t *bytes;
+    dialogue_sent(d, dialogue_pending(d, &bytes));
     dialogue_feed(d, "S", 1);
     assert_int_equal(d->state, DIALOGUE_DONE);
     dialogue_ended(d); /* it is TLS's to tell now */
@@ -317,6 +319,24 @@ static void test_late_words(void **state)
     dialogue_destroy(&d);
 }
 
+/* Whoever is to answer a question has not heard it yet. */
+static void test_early_words(void **state)
+{
+    (void)state;
+    static const char *const said[] = {"S", "0\x0c\x02\x01\x01\x78\x07\x0a\x01", "<stream:stream>"};
+    static const enum dialogue_protocol protocols[] = {DIALOGUE_POSTGRES, DIALOGUE_LDAP,
+                                                       DIALOGUE_XMPP};
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+        const struct dialogue_order order = {.protocol = protocols[i], .host = "cloud.example"};
+        struct dialogue *d = dialogue_create(&order);
+        const uint8_t *bytes;
+        dialogue_sent(d, dialogue_pending(d, &bytes) - 1);
+        dialogue_feed(d, said[i], strlen(said[i]));
+        assert_int_equal(d->fault, DIALOGUE_FAULT_INJECTED);
+        dialogue_destroy(&d);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,7 +344,7 @@ int main(void)
         cmocka_unit_test(test_ftp),        cmocka_unit_test(test_imap),
         cmocka_unit_test(test_pop3),       cmocka_unit_test(test_ldap),
         cmocka_unit_test(test_xmpp),       cmocka_unit_test(test_endless),
-        cmocka_unit_test(test_late_words),
+        cmocka_unit_test(test_late_words), cmocka_unit_test(test_early_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
