@@ -17,7 +17,7 @@ import threading
 import time
 from typing import NamedTuple
 
-from harness import STEP, certificate, key, until
+from harness import STEP, certificate, free_port, key, until
 
 IP_BIND_ADDRESS_NO_PORT = 24  # ip(7); Python names it from 3.12 on
 PATIENCE = 6 * STEP
@@ -340,7 +340,12 @@ class Upstream:
             socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         self.listener = socket.socket(family)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(address)
+        try:
+            self.listener.bind(address)
+        except OSError as why:
+            if why.errno != errno.EADDRINUSE or isinstance(address, str) or address[1] != 0:
+                raise
+            self.listener.bind((address[0], free_port(address[0])))  # see bind_anywhere()
         self.listener.listen(backlog)
         self.port = self.listener.getsockname()[1] if family != socket.AF_UNIX else None
         self._over = threading.Event()

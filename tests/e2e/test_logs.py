@@ -56,6 +56,7 @@ class Files(Logs):
             while not halt.is_set():
                 self.session()
                 done[0] += 1
+                time.sleep(0.002)  # else a slow machine would use all ports up
 
         thread = threading.Thread(target=load)
         thread.start()
