@@ -4,8 +4,10 @@ What is counted here is counted by the gateway and by the upstreams; times are g
 
 import collections
 import datetime
+import os
 import signal
 import socket
+import ssl
 import threading
 import time
 import unittest
@@ -13,6 +15,7 @@ import unittest
 from harness import SANITIZED, STEP, certificate, free_port, until
 from names import NamesCase
 from peers import Upstream, connect, server_context
+from pki import Authority
 
 TRUST = ("--ca", certificate("ca"), "--server-name", "localhost")
 
@@ -328,6 +331,25 @@ class WrongCertificate(UpstreamsCase):
         self.assertEqual(len([line for line in gateway.lines()
                               if line["event"] == "upstream_alarm"]), 1)  # one an interval
 
+    def test_one_that_is_revoked_is_passed_over_the_same_way(self):
+        folder = self.scratch()
+        authority = Authority(folder, "Root")
+        leaves = [authority.issue(name) for name in ("bad", "good")]
+        authority.revoke(leaves[0])
+        upstreams = []
+        for leaf in leaves:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(leaf.certificate, leaf.key)
+            upstreams.append(self.says(os.path.basename(leaf.key), context))
+        options = ("--ca", authority.certificate, "--crl", authority.crl(), "--server-name",
+                   "localhost")
+        gateway = self.between(upstreams, *options)
+        self.assertEqual(self.whom(gateway), "")
+        gateway = self.between(upstreams, *options, "--failover-on-verify", "true")
+        self.assertIn("good", self.whom(gateway))
+        line = gateway.wait_log(lambda line: line["event"] == "upstream_alarm")
+        self.assertEqual(line["reason"], "upstream_revoked")
+
     def test_failover_on_verify_has_to_go_somewhere(self):
         wrong = self.says("wrong", server_context("expired"))
         refused = self.says("refused", server_context())
@@ -556,6 +578,24 @@ class Addresses(UpstreamsCase):
         self.assertEqual(self.whom(gateway), "good")
         line = gateway.wait_log(lambda line: line["event"] == "upstream_alarm")
         self.assertEqual(line["address"], f"127.0.0.2:{good.port}")
+
+
+    def test_a_wrong_and_a_dead_address(self):
+        """Passed over for the wrong one, it is not ejected for the dead one: that would be silent."""
+        for dead_first in (False, True):
+            with self.subTest(dead_first=dead_first):
+                wrong, dead = self.pair(
+                    lambda address: Says("wrong", server_context("expired"), address=address),
+                    self.good)
+                dead.close()
+                good = self.says("good", server_context())
+                names = ("127.0.0.3", "127.0.0.2") if dead_first else ("127.0.0.2", "127.0.0.3")
+                server = self.name(*names)
+                gateway = self.named(server, [f"tls://many.test:{wrong.port}", good.url()], *TRUST,
+                                     "--failover-on-verify", "true", "--eject-after", 1)
+                self.assertEqual(self.whom_all(gateway, 3), {"good": 3})
+                self.assertEqual(self.metric("upstream_alarms_total"), 3)
+                self.assertEqual(self.metric("upstream_ejections_total"), 0)
 
 
 class WarmPool(UpstreamsCase):
