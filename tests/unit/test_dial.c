@@ -8,10 +8,11 @@
 
 #include <cmocka.h>
 
+#include "loopback.h"
+
 #include "core/dial.h"
 #include "core/stats.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,36 +32,6 @@ struct bench {
     int overs;
     bool destroy; /* in over() */
 };
-
-static int count_descriptors(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
-}
-
-static int listen_anywhere(uint16_t *port)
-{
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof at;
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
-    assert_int_equal(listen(fd, 16), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &length), 0);
-    *port = ntohs(at.sin_port);
-    return fd;
-}
-
-static uint16_t nobody_listens(void)
-{
-    uint16_t port;
-    close(listen_anywhere(&port));
-    return port;
-}
 
 static void on_io(void *context, unsigned events)
 {
@@ -158,7 +129,7 @@ static void the_first_that_answers(void **state)
     struct bench b;
     uint16_t port;
     int listener = listen_anywhere(&port);
-    uint16_t ports[] = {nobody_listens(), port, nobody_listens()};
+    uint16_t ports[] = {free_port(), port, free_port()};
     int before = count_descriptors();
     bench_init(&b, ports, 3);
     bench_start(&b, NULL);
@@ -187,7 +158,7 @@ static void nobody_answers(void **state)
 {
     (void)state;
     struct bench b;
-    uint16_t ports[] = {nobody_listens(), nobody_listens()};
+    uint16_t ports[] = {free_port(), free_port()};
     int before = count_descriptors();
     bench_init(&b, ports, 2);
     bench_start(&b, NULL);
@@ -210,7 +181,7 @@ static void one_alone_if_so_ordered(void **state)
     struct bench b;
     uint16_t port;
     int listener = listen_anywhere(&port);
-    uint16_t ports[] = {nobody_listens(), port};
+    uint16_t ports[] = {free_port(), port};
     bench_init(&b, ports, 2);
     bench_start(&b, &b.upstreams[0]);
     bench_run(&b);
@@ -303,7 +274,7 @@ static void a_trial_is_given_back(void **state)
     assert_int_equal(atomic_load(&stats_of(&b, 0)->connections), 1);
     bench_fini(&b);
 
-    const uint16_t dead[] = {nobody_listens(), other};
+    const uint16_t dead[] = {free_port(), other};
     bench_init(&b, dead, 2); /* it does not: out again */
     bench_count(&b);
     bench_start(&b, NULL);
@@ -325,7 +296,7 @@ static void ejected_meanwhile(void **state)
     struct bench b;
     uint16_t port, other;
     int listener = listen_anywhere(&port), second = listen_anywhere(&other);
-    const uint16_t ports[] = {nobody_listens(), port, other};
+    const uint16_t ports[] = {free_port(), port, other};
     bench_init(&b, ports, 3);
     bench_count(&b);
     atomic_store(&stats_of(&b, 0)->eject.due_ms, 0);
@@ -344,7 +315,7 @@ static void one_alone_is_never_ejected(void **state)
 {
     (void)state;
     struct bench b;
-    const uint16_t port = nobody_listens();
+    const uint16_t port = free_port();
     bench_init(&b, &port, 1);
     bench_count(&b);
     atomic_store(&stats_of(&b, 0)->eject.due_ms, 0);

@@ -8,11 +8,12 @@
 
 #include <cmocka.h>
 
+#include "loopback.h"
+
 #include <esclusa/config.h>
 #include <esclusa/core.h>
 #include <esclusa/net.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -25,38 +26,6 @@
 #include <unistd.h>
 
 #define WAIT_MS 10000
-
-static int count_descriptors(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
-}
-
-/* A blocking listener on a free loopback port; backlog 0 and nobody accepting is fine for some. */
-static int listen_anywhere(uint16_t *port)
-{
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_true(fd >= 0);
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof at;
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
-    assert_int_equal(listen(fd, 16), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &length), 0);
-    *port = ntohs(at.sin_port);
-    return fd;
-}
-
-static uint16_t free_port(void)
-{
-    uint16_t port;
-    close(listen_anywhere(&port));
-    return port;
-}
 
 static int dial(uint16_t port)
 {

@@ -8,11 +8,12 @@
 
 #include <cmocka.h>
 
+#include "loopback.h"
+
 #include "core/probe.h"
 #include "core/stats.h"
 #include "core/worker.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,17 +31,6 @@ struct bench {
     struct snapshot snapshot;
     struct stats *stats;
 };
-
-static int count_descriptors(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
-}
 
 /* *port 0: any. */
 static int bind_to(uint16_t *port)

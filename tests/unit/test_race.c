@@ -8,13 +8,14 @@
 
 #include <cmocka.h>
 
+#include "loopback.h"
+
 #include "core/race.h"
 #include "core/worker.h"
 
 #include <esclusa/clock.h>
 #include <esclusa/dialogue.h>
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -40,32 +41,11 @@ struct bench {
     int64_t began_ms;
 };
 
-static int count_descriptors(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
-}
-
 /* ---- addresses ---- */
-
-static int listen_anywhere(struct net_addr *at)
-{
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_true(net_addr_from_literal(at, "127.0.0.1", 0));
-    assert_int_equal(bind(fd, &at->u.sa, at->length), 0);
-    assert_int_equal(listen(fd, 16), 0);
-    assert_true(sock_local(fd, at));
-    return fd;
-}
 
 static void nobody_listens(struct net_addr *at)
 {
-    close(listen_anywhere(at));
+    close(listen_at(at));
 }
 
 /* Its queue is full: the kernel answers nobody any more. */
@@ -76,7 +56,7 @@ struct silent {
 
 static void silent_init(struct silent *s)
 {
-    s->listener = listen_anywhere(&s->at);
+    s->listener = listen_at(&s->at);
     assert_int_equal(listen(s->listener, 0), 0);
     for (int i = 0; i < FILL; i++) {
         s->full[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -233,7 +213,7 @@ static void a_silent_one_is_joined(void **state)
     const int before = count_descriptors();
     silent_init(&s);
     list[0] = s.at;
-    int listener = listen_anywhere(&list[1]);
+    int listener = listen_at(&list[1]);
     bench_init(&b);
     start(&b, list, 2, 50);
     const int64_t took = run(&b, WAIT_MS);
@@ -257,7 +237,7 @@ static void a_refusal_is_followed_at_once(void **state)
     struct net_addr list[3];
     nobody_listens(&list[0]);
     nobody_listens(&list[1]);
-    int listener = listen_anywhere(&list[2]);
+    int listener = listen_at(&list[2]);
     bench_init(&b);
     start(&b, list, 3, WAIT_MS);
     (void)run(&b, WAIT_MS / 4); /* delays are at most a sixth of the time here */
@@ -294,7 +274,7 @@ static void lanes(void **state)
     silent_init(&s);
     for (size_t i = 0; i < 8; i++)
         list[i] = s.at;
-    int listener = listen_anywhere(&list[8]);
+    int listener = listen_at(&list[8]);
     bench_init(&b);
     b.config.connect_timeout = 5000;
     start(&b, list, 9, 10);
@@ -348,7 +328,7 @@ static void the_others_have_their_turn_again(void **state)
     silent_init(&s);
     silent_init(&t);
     list[0] = s.at;
-    int listener = listen_anywhere(&list[1]);
+    int listener = listen_at(&list[1]);
     list[2] = t.at;
     bench_init(&b);
     b.config.starttls = DIALOGUE_SMTP; /* whose server speaks first */
@@ -401,7 +381,7 @@ static void no_descriptor(void **state)
     struct rlimit was, none;
     bench_init(&b);
     silent_init(&s);
-    int listener = listen_anywhere(&list[0]);
+    int listener = listen_at(&list[0]);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
     none = was;
     none.rlim_cur = 3;
