@@ -247,6 +247,35 @@ class Https(Proxy):
         self.assertEqual(upstream.result(), peers.digest(data))
         sending.result()
 
+    def test_what_waits_in_the_lower_tls(self):
+        """The last bytes of a consumer that says no more, where the proxy did not read for a while."""
+        going = threading.Event()
+        going.set()
+
+        class Pausing(HttpProxy):
+            def _converse(self, connection):
+                plain = connection.recv
+                connection.recv = lambda *size: (going.wait(STEP), plain(*size))[1]
+                super()._converse(connection)
+
+        def hear(connection):
+            connection.send(connection.read_exactly(1))
+            return connection.read_exactly(60000)
+
+        upstream, hosts = self.upstream(hear)
+        proxy = Pausing(hosts, context=server_context())
+        proxy.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        gateway = self.start(proxy, "--proxy-ca", certificate("ca"), "--send-buffer", 8192,
+                             scheme="https", host="localhost")
+        consumer = self.closing(peers.connect(gateway.address))
+        consumer.send(b"x")
+        self.assertEqual(consumer.read_exactly(1), b"x")
+        going.clear()
+        consumer.send(peers.blob(60000))
+        time.sleep(0.3)
+        going.set()
+        self.assertEqual(upstream.result(), peers.blob(60000))
+
     def test_wrong_certificate(self):
         _, hosts = self.upstream()
         other = Authority(self.scratch(), "other")

@@ -2,10 +2,11 @@
 
 import os
 import socket
+import ssl
 import struct
 import unittest
 
-from harness import Case, accepts, certificate, free_port, key, need, until
+from harness import STEP, Case, accepts, certificate, free_port, key, need, until
 from peers import TlsConnection, Upstream, client_context, connect, server_context
 from test_proxy_in import crc32c, tlv, v2
 
@@ -186,6 +187,25 @@ class ProxyOut(Case):
         self.assertEqual(header[4]["ssl"][0], 1)  # TLS, and no certificate
         self.assertNotEqual(header[4]["ssl"][1:5], bytes(4))
         self.assertEqual(list(tlvs_of(header[4]["ssl"][5:], IN_SSL)), ["version"])
+
+    def test_a_resumed_session(self):
+        """The certificate is known from the session before, and was not shown on this connection."""
+        context = client_context(ssl.TLSVersion.TLSv1_2, cert="client")
+        upstream = self.upstream()
+        gateway = self.start(upstream, "--send-proxy", "v2", "--send-proxy-tlvs", "ssl",
+                             "--listen-cert", certificate("server"), "--listen-key",
+                             key("server"), "--listen-ca", certificate("ca"), "--workers", 1,
+                             scheme="tls")
+        session, flags = None, []
+        for _ in range(2):
+            with socket.create_connection(gateway.address, STEP) as sock, context.wrap_socket(
+                    sock, server_hostname="localhost", session=session) as consumer:
+                consumer.sendall(b"hello")
+                self.assertEqual(consumer.recv(5), b"hello")
+                session = consumer.session
+                consumer.unwrap()  # both ends are told, so that nobody is reset
+            flags.append(upstream.result()[4]["ssl"][0])
+        self.assertEqual(flags, [7, 5])
 
     def test_of_a_plain_consumer(self):
         """Nothing is said of TLS that there was none of."""

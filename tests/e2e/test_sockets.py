@@ -79,6 +79,14 @@ class Sockets(Case):
         self.assertRegex(seen, r"tb100000\b")
         self.assertRegex(seen, r"\breno\b")
 
+    def test_version_6(self):
+        upstream = self.closing(Upstream(self.script, address=("::1", 0)))
+        gateway = self.gateway(f"tcp://[::1]:{upstream.port}", "--dscp", "10", "--listen-dscp", "46",
+                               listen=f"tcp://[::1]:{free_port('::1')}")
+        self.session(gateway)
+        self.assertRegex(self.seen(gateway, upstream.port), r"tclass:0x28\b")
+        self.assertRegex(self.seen(gateway, gateway.address[1], mine=True), r"tclass:0xb8\b")
+
     def test_towards_consumers(self):
         gateway = self.start("--listen-dscp", "46", "--listen-send-buffer", "50000",
                              "--listen-receive-buffer", "60000", "--listen-congestion-control",

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <esclusa/net.h>
+#include <esclusa/sock_options.h>
 #include <esclusa/str.h>
 
 #include <errno.h>
@@ -334,6 +335,27 @@ static void test_owner_is_not_who_listens(void **state)
     sock_close(listening);
 }
 
+/* What no peer on loopback can tell apart. */
+static void test_source_6_and_fast_open(void **state)
+{
+    (void)state;
+    struct sock_refusal refused;
+    struct sock_settings s = {.fast_open = 1};
+    struct net_addr at;
+    int on = 0;
+    socklen_t length = sizeof on;
+    assert_true(net_addr_from_literal(&s.source_6, "::1", 0));
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_true(sock_set(fd, AF_INET6, &s, false, &refused));
+    assert_true(sock_bind_source(fd, AF_INET6, &s, &refused));
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, &length), 0);
+    assert_int_equal(on, 1);
+    assert_true(sock_local(fd, &at));
+    assert_true(net_addr_is_loopback(&at));
+    sock_close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_connect_to_itself_is_refused),
         cmocka_unit_test(test_connect_result_of_a_bad_descriptor),
         cmocka_unit_test(test_tune),
+        cmocka_unit_test(test_source_6_and_fast_open),
         cmocka_unit_test(test_unsent),
         cmocka_unit_test(test_reset_and_close_differ),
         cmocka_unit_test(test_reset_of_a_unix_socket),
