@@ -99,8 +99,14 @@ class Http(Proxy):
         line = self.refuse(self.start(proxy, "--handshake-timeout", "300ms"), "proxy_timeout")
         self.assertIn("of the proxy within 300ms", line["error"])
 
-    def deaf(self, script, *options):
-        """A proxy that takes a part of a long request at first, and then does what script does."""
+    def deaf(self, says, *options):
+        """A proxy that takes a part of a long request, says that, and then waits."""
+        def script(connection):
+            connection.send(says)
+            over.wait(STEP)
+
+        over = threading.Event()
+        self.addCleanup(over.set)
         proxy = Upstream(script)
         proxy.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         long = "u" * 4096 + ":" + "p" * 4096
@@ -109,24 +115,12 @@ class Http(Proxy):
 
     def test_answered_before_all_was_asked(self):
         """What the proxy says is heard though it takes no more, and so is why."""
-        def refuse(connection):
-            connection.send(b"HTTP/1.1 403 Too long\r\n\r\n")
-            over.wait(STEP)
-
-        over = threading.Event()
-        self.addCleanup(over.set)
-        line = self.refuse(self.deaf(refuse), "proxy_denied")
+        line = self.refuse(self.deaf(b"HTTP/1.1 403 Too long\r\n\r\n"), "proxy_denied")
         self.assertIn("403 Too long", line["error"])
 
     def test_half_an_answer_before_all_was_asked(self):
         """It is waited for, not asked for over and over."""
-        def begin(connection):
-            connection.send(b"HTTP/1.1 ")
-            over.wait(STEP)
-
-        over = threading.Event()
-        self.addCleanup(over.set)
-        gateway = self.deaf(begin, "--handshake-timeout", "2s")
+        gateway = self.deaf(b"HTTP/1.1 ", "--handshake-timeout", "2s")
         before = gateway.cpu()
         self.refuse(gateway, "proxy_timeout")
         self.assertLess(gateway.cpu() - before, 1)
