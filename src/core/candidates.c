@@ -97,27 +97,15 @@ static void begin_line(struct log_line *line, enum log_level level, const char *
     log_text(line, "upstream", t->upstream->text);
 }
 
-static void answered(const struct candidate_try *t)
+void candidate_answered(const struct candidate_try *t, enum reason reason)
 {
-    if (!eject_answered(&t->upstream->stats->eject, t->began_ms, t->now_ms, t->trying))
+    struct stats_upstream *u = t->upstream->stats;
+    stats_upstream_tried(u, reason);
+    if (u == NULL || !eject_answered(&u->eject, t->began_ms, t->now_ms, t->trying))
         return;
     struct log_line line;
     begin_line(&line, LOG_LEVEL_INFO, "upstream_back", t);
     log_end(&line);
-}
-
-void candidate_good(const struct candidate_try *t)
-{
-    stats_upstream_tried(t->upstream->stats, REASON_NONE);
-    if (t->upstream->stats != NULL)
-        answered(t);
-}
-
-void candidate_wrong(const struct candidate_try *t, enum reason reason)
-{
-    stats_upstream_tried(t->upstream->stats, reason);
-    if (t->upstream->stats != NULL)
-        answered(t);
 }
 
 void candidate_missed(const struct candidate_try *t, enum reason reason, const char *error)

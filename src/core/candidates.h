@@ -36,10 +36,8 @@ struct candidate_try {
     bool trying;
 };
 
-/* How it ended; each gives `trying` back. */
-void candidate_good(const struct candidate_try *t);
-/* It answered, and was found wrong. */
-void candidate_wrong(const struct candidate_try *t, enum reason reason);
+/* How it ended; each gives `trying` back. It answered: REASON_NONE: and was good; else wrong. */
+void candidate_answered(const struct candidate_try *t, enum reason reason);
 /* error: of the last address. */
 void candidate_missed(const struct candidate_try *t, enum reason reason, const char *error);
 /* Nothing was learnt of it; REASON_NONE: nor did anything fail. */

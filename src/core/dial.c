@@ -39,9 +39,9 @@ static void judge(struct dial *d, enum attempt_outcome outcome, enum reason reas
     d->outcome = outcome;
     d->try.now_ms = now_of(d);
     if (outcome == ATTEMPT_GOOD && !d->order.connect_only)
-        candidate_good(t);
+        candidate_answered(t, REASON_NONE);
     else if (outcome == ATTEMPT_WRONG && !check)
-        candidate_wrong(t, reason);
+        candidate_answered(t, reason);
     else if (outcome == ATTEMPT_UNANSWERED && !check)
         candidate_missed(t, reason, error);
     else

@@ -124,6 +124,11 @@ static inline const struct net_addr *session_peer(const struct session *s)
 {
     return s->proxied != NULL ? &s->proxied->peer : &s->consumer;
 }
+/* The earlier of two times, the shorter of two durations. */
+static inline int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
 /* What it is at. */
 enum phase session_phase(const struct session *s);
 /* Absolute deadline of the current state. */

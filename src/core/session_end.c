@@ -114,11 +114,6 @@ static void side_begin(struct session *s, enum relay_side side)
         loop_io_set(&s->io[side], LOOP_HUP);
 }
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* The timer, and what to look at then. */
 static void next_look(struct session *s, int64_t step_ms)
 {

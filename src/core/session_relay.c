@@ -39,11 +39,6 @@ static int64_t settles(const struct session *s)
     return s->active_ms + (idle > 0 && idle / 2 < SETTLED_MS ? idle / 2 : SETTLED_MS);
 }
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* The session's timer: at_ms, or what is due before that in any case. */
 static void due_at(struct session *s, int64_t at_ms)
 {
